@@ -1,0 +1,43 @@
+"""What a backend is to the rest of the house: its options, its precisions, and `build`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from coldmark.core.nouns import Precision, Scenario
+from coldmark.core.sut import Model, SampleLibrary, SystemUnderTest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildRequest:
+    """What a SUT is built from. `options` is an instance of the backend's own options class."""
+
+    model: Model
+    library: SampleLibrary
+    scenario: Scenario
+    precision: Precision
+    options: Any
+    samples_per_query: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Backend:
+    """A backend by name. `options` is a frozen dataclass: a key it lacks is refused by name."""
+
+    name: str
+    options: type
+    build: Callable[[BuildRequest], SystemUnderTest]
+    versions: Callable[[], Mapping[str, str]]
+    needs_model: bool = True
+    presets: Mapping[str, str] = field(default_factory=dict)
+
+
+def processors() -> int:
+    """Processors this process may use."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:
+        return os.cpu_count() or 1

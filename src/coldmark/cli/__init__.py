@@ -1,0 +1,1 @@
+"""argv, colour, progress, exit codes: no arithmetic."""

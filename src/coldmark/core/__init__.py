@@ -1,0 +1,1 @@
+"""The nouns every room shares: no device, no file layout, no rule."""

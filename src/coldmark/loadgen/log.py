@@ -1,0 +1,138 @@
+"""LoadGen's logs as values. Hostile or broken text becomes a line in `errors`, never a crash."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from coldmark.core.errors import DataError
+from coldmark.core.runlog import LogLine, RunLog
+
+DETAIL, SUMMARY, ACCURACY = "mlperf_log_detail.txt", "mlperf_log_summary.txt", "mlperf_log_accuracy.json"
+
+MARK = ":::MLLOG "
+MAX_DETAIL_BYTES = 256 * 1024 * 1024
+MAX_ACCURACY_BYTES = 4 * 1024 * 1024 * 1024
+
+
+def parse_detail(path: Path) -> RunLog:
+    """The detail log of a test. Raises DataError only where the file cannot be read at all."""
+    values: dict[str, Any] = {}
+    errors: list[LogLine] = []
+    warnings: list[LogLine] = []
+    try:
+        if path.stat().st_size > MAX_DETAIL_BYTES:
+            raise DataError(f"larger than {MAX_DETAIL_BYTES >> 20} MiB, not read", where=str(path))
+        with path.open(encoding="utf-8", errors="replace") as file:
+            for number, text in enumerate(file, 1):
+                _take_line(number, text, values, errors, warnings)
+    except OSError as error:
+        raise DataError(
+            error.strerror or str(error),
+            where=str(path),
+            hint="LoadGen wrote no detail log: the test did not get that far",
+        ) from None
+    summary = parse_summary(path.with_name(SUMMARY)) if path.with_name(SUMMARY).is_file() else {}
+    return RunLog(
+        path=str(path), values=values, errors=tuple(errors), warnings=tuple(warnings), summary=summary
+    )
+
+
+def _take_line(
+    number: int, text: str, values: dict[str, Any], errors: list[LogLine], warnings: list[LogLine]
+) -> None:
+    if not text.strip():
+        return
+    try:
+        if not text.startswith(MARK):
+            raise ValueError("no log entry")
+        entry = json.loads(text[len(MARK) :])
+        key, value, meta = entry["key"], entry["value"], entry["metadata"]
+        flags = bool(meta.get("is_error")), bool(meta.get("is_warning"))
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        errors.append(LogLine(line=number, key="unreadable", text=text[:120].rstrip()))
+        return
+    values[str(key)] = value
+    if flags[0]:
+        errors.append(LogLine(line=number, key=str(key), text=str(value)[:500]))
+    elif flags[1]:
+        warnings.append(LogLine(line=number, key=str(key), text=str(value)[:500]))
+
+
+def loaded_set(log: RunLog) -> list[int]:
+    """The sample indices that LoadGen loaded last, as the log says; empty where it does not."""
+    value = log.get("loaded_qsl_set")
+    if isinstance(value, str):
+        value = [int(n) for n in re.findall(r"\d+", value)]
+    return [int(n) for n in value] if isinstance(value, list) else []
+
+
+_SUMMARY_LINE = re.compile(r"^\s*([^:=]{1,80}?)\s*:\s*(.*?)\s*$")
+
+
+def parse_summary(path: Path) -> dict[str, str]:
+    """The `name : value` lines of a summary log. Raises DataError where it cannot be read."""
+    try:
+        text = path.read_text(encoding="utf-8", errors="replace")
+    except OSError as error:
+        raise DataError(error.strerror or str(error), where=str(path)) from None
+    found: dict[str, str] = {}
+    for line in text.splitlines():
+        if match := _SUMMARY_LINE.match(line):
+            found.setdefault(match[1], match[2])
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class AccuracyLog:
+    """The answers of a test: index of each sample, shape [n], and its bytes."""
+
+    indices: NDArray[np.int64]
+    answers: list[bytes]
+
+
+_ENTRY = re.compile(
+    rb'^\s*\{\s*"seq_id"\s*:\s*\d+\s*,\s*"qsl_idx"\s*:\s*(\d+)\s*,\s*"data"\s*:\s*"([0-9A-Fa-f]*)"'
+    rb'(?:\s*,\s*"token_count"\s*:\s*\d+)?\s*\}\s*,?\s*$'
+)
+
+
+def parse_accuracy(path: Path) -> AccuracyLog:
+    """The accuracy log of a finished test.
+
+    Raises DataError, with the line, for a log that breaks off or has anything else in it: a partly
+    answered run is never read as a whole one.
+    """
+    indices: list[int] = []
+    answers: list[bytes] = []
+    closed = False
+    try:
+        if path.stat().st_size > MAX_ACCURACY_BYTES:
+            raise DataError(f"larger than {MAX_ACCURACY_BYTES >> 30} GiB, not read", where=str(path))
+        with path.open("rb") as file:
+            for number, line in enumerate(file, 1):
+                text = line.strip()
+                if match := _ENTRY.match(text):
+                    indices.append(int(match[1]))
+                    answers.append(bytes.fromhex(match[2].decode("ascii")))
+                elif text == b"]":
+                    closed = True
+                elif text not in (b"[", b""):
+                    raise DataError(f"not an accuracy entry: {line[:60]!r}", where=f"{path}:{number}")
+    except OSError as error:
+        raise DataError(error.strerror or str(error), where=str(path)) from None
+    except ValueError as error:
+        raise DataError(f"odd number of hexadecimal digits: {error}", where=str(path)) from None
+    if not closed:
+        raise DataError(
+            "the accuracy log breaks off before its closing bracket",
+            where=str(path),
+            hint="the test did not finish; run it again",
+        )
+    return AccuracyLog(np.array(indices, dtype=np.int64), answers)

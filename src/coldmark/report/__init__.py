@@ -1,0 +1,1 @@
+"""Records as text. Nothing here measures; everything comes from records."""

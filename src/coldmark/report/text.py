@@ -1,0 +1,167 @@
+"""A run record as text for a terminal, and tables of several."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from coldmark.core.codec import to_plain
+from coldmark.core.errors import ColdmarkError
+from coldmark.core.nouns import Length, Severity, State
+from coldmark.core.record import Accuracy, Harness, Metric, RunRecord
+
+
+def record_json(record: RunRecord, run_dir: str) -> dict[str, Any]:
+    """The object that `--json` prints: the record, its spec's names on top."""
+    plain: dict[str, Any] = to_plain(record)
+    spec = plain.pop("spec")
+    head = {
+        k: spec[k]
+        for k in ("workload", "scenario", "suite", "model", "backend", "precision", "length", "round")
+    }
+    return {"run_id": plain.pop("run_id"), **head, **plain, "spec": spec, "run_dir": run_dir}
+
+
+def number(value: float) -> str:
+    """Four significant digits, thousands apart: 1 234, 12.35, 0.4321."""
+    if value >= 1000:
+        return f"{value:,.0f}".replace(",", " ")
+    return f"{value:.4g}"
+
+
+def metric_text(metric: Metric | None) -> str:
+    return f"{number(metric.value)} {metric.unit}" if metric else "-"
+
+
+def accuracy_text(accuracy: Accuracy | None) -> str:
+    """`81.24 % (target 80.10) passed`, or why there is none."""
+    if accuracy is None:
+        return "-"
+    if accuracy.value is None:
+        return (
+            f"refused: {accuracy.reason}"
+            if accuracy.passed is None and accuracy.reason
+            else accuracy.reason or "-"
+        )
+    word = "passed" if accuracy.passed else "FAILED"
+    return f"{accuracy.value:.2f} {accuracy.unit} (target {accuracy.target:.2f}) {word}"
+
+
+def harness_text(harness: Harness | None) -> str:
+    if harness is None or harness.share is None:
+        return "-"
+    return f"{harness.share:.3f}"
+
+
+def verdict_text(record: RunRecord) -> str:
+    """The verdict with the length it holds for; only an official one can be submitted."""
+    if record.state is not State.COMPLETE:
+        return f"{record.state.value.upper()}: {record.reason}"
+    tail = "" if record.submittable else f" ({record.spec.length} length, {why_not(record)})"
+    return record.verdict + tail
+
+
+def why_not(record: RunRecord) -> str:
+    """Why this run cannot be submitted as it is."""
+    if record.spec.length is not Length.OFFICIAL:
+        return "not for submission"
+    if record.verdict != "VALID":
+        return "not for submission"
+    if record.spec.model != "official":
+        return f"{record.spec.model} is not MLPerf's model"
+    return "not both tests were run"
+
+
+def run_text(record: RunRecord, run_dir: str) -> str:
+    """One run, as `coldmark run` and `coldmark runs show` print it."""
+    spec = record.spec
+    lines = [
+        f"{spec.workload} {spec.scenario} ({spec.suite}, {spec.round})"
+        f"  {spec.model}, {spec.backend} {spec.precision}",
+        f"  result     {metric_text(record.metric)}{_metric_name(record.metric)}",
+        f"  verdict    {verdict_text(record)}",
+    ]
+    lines += [f"             {reason}" for reason in record.reasons]
+    lines.append(f"  accuracy   {accuracy_text(record.accuracy)}")
+    lines.append(f"  harness    {_harness_line(record.harness)}")
+    shown = [f for f in record.findings if f.severity is Severity.WARNING]
+    lines += [f"  warning    {f.rule}: expected {f.expected}, found {f.found}" for f in shown]
+    notes = sum(f.severity is Severity.NOTE for f in record.findings)
+    lines.append(
+        f"  record     {run_dir}"
+        + (f"  ({notes} notes: coldmark runs show {record.run_id} --findings)" if notes else "")
+    )
+    lines.append(f"  source     {record.provenance}; this is not an official MLPerf result")
+    return "\n".join(lines)
+
+
+def _metric_name(metric: Metric | None) -> str:
+    return f"  {metric.name}" if metric else ""
+
+
+def _harness_line(harness: Harness | None) -> str:
+    if harness is None or harness.share is None or harness.bare_rate is None:
+        return "-"
+    text = f"{harness.share:.3f} of the bare rate {number(harness.bare_rate)} samples/s ({harness.method})"
+    if harness.bare_before and harness.bare_after:
+        text += f"; bare before {number(harness.bare_before)}, after {number(harness.bare_after)}"
+    return text
+
+
+def findings_text(record: RunRecord) -> str:
+    """Every finding with its clause."""
+    if not record.findings:
+        return "no findings"
+    return "\n".join(
+        f"{f.severity.value:8} {f.rule}\n         expected {f.expected}; found {f.found}\n         {f.clause}"
+        for f in record.findings
+    )
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Columns aligned to their widest cell; the first row names them."""
+    lines = [list(head), *([*row] for row in rows)]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(head))]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        for line in lines
+    )
+
+
+def runs_table(runs: Iterable[tuple[str, RunRecord | ColdmarkError]]) -> str:
+    """One line a run."""
+    rows = []
+    for run_id, record in runs:
+        if isinstance(record, ColdmarkError):
+            rows.append([run_id, "unreadable", record.message[:60], "", "", ""])
+            continue
+        state = record.verdict if record.state is State.COMPLETE else record.state.value
+        rows.append(
+            [
+                run_id,
+                f"{record.spec.model}/{record.spec.backend}/{record.spec.precision}",
+                metric_text(record.metric),
+                state,
+                record.spec.length.value,
+                accuracy_text(record.accuracy),
+            ]
+        )
+    return table(["run", "model", "result", "verdict", "length", "accuracy"], rows)
+
+
+def demo_table(records: Sequence[RunRecord]) -> str:
+    """The demo's result: one line a scenario."""
+    return table(
+        ["scenario", "result", "metric", "verdict", "accuracy", "harness share"],
+        [
+            [
+                r.spec.scenario.value,
+                metric_text(r.metric),
+                r.metric.name if r.metric else "-",
+                r.verdict if r.state is State.COMPLETE else r.state.value.upper(),
+                accuracy_text(r.accuracy),
+                harness_text(r.harness),
+            ]
+            for r in records
+        ],
+    )

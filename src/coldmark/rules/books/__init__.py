@@ -1,0 +1,1 @@
+"""One TOML file a round; adding a round is adding a file."""

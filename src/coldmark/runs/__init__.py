@@ -1,0 +1,1 @@
+"""The only room that composes: resolve a run, execute it, show what this machine can do."""

@@ -1,0 +1,185 @@
+"""Execute a resolved run: its directory, its tests, its verdict, its sealed record."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import coldmark
+from coldmark.core import errors
+from coldmark.core.codec import dump_json
+from coldmark.core.errors import ColdmarkError, Interrupted
+from coldmark.core.nouns import Mode, State
+from coldmark.core.record import RunRecord, RunSpec
+from coldmark.loadgen.progress import Phase
+from coldmark.loadgen.supervise import ChildResult, supervise
+from coldmark.runs.resolve import Plan, open_task, refusal, resolve
+from coldmark.runs.verdict import TestRun, judge
+from coldmark.runs.worker import Job
+from coldmark.store.rundir import RECORD, RunDir, new_run_id, write_whole
+from coldmark.telemetry.inventory import detect
+from coldmark.workloads.cache import cache_dir
+from coldmark.workloads.task import Task
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tick:
+    """How far a run is, for whoever shows it."""
+
+    mode: Mode
+    phase: Phase
+    done: float | None  # share in [0, 1], where it is known
+    left_s: float | None
+    samples: int
+
+
+OnTick = Callable[[Tick], None]
+
+
+def execute(spec: RunSpec, root: Path, *, on_tick: OnTick | None = None) -> tuple[RunRecord, Path]:
+    """Run what the spec asks and return the sealed record and its directory.
+
+    Raises ConfigError, SetupError or DataError before anything is written. A run that fails or is
+    interrupted later leaves a record that says so, and raises the error it ended with.
+    """
+    plan = resolve(spec)
+    cache = cache_dir()
+    task = open_task(plan, cache)
+    held = RunDir.create(root, new_run_id(f"{spec.workload}-{spec.scenario.slug}"))
+    try:
+        return _execute_in(held, plan, task, cache, on_tick), held.path
+    finally:
+        held.release()
+
+
+def _execute_in(held: RunDir, plan: Plan, task: Task, cache: Path, on_tick: OnTick | None) -> RunRecord:
+    software = software_versions(plan)
+    record = RunRecord(
+        run_id=held.path.name, state=State.RUNNING, spec=plan.spec, software=software, started=_now()
+    )
+    held.write("spec.json", plan.spec)
+    held.write("environment.json", environment())
+    held.write(RECORD, record)
+    held.write("system.json", detect(software=software))
+    held.write("task.json", {"workload": plan.workload.id, "samples": task.samples, **task.facts})
+    tests: dict[Mode, TestRun] = {}
+    with _recorded_end(held, record):
+        for mode in plan.spec.modes:
+            if mode is Mode.ACCURACY and refusal(plan, task):
+                continue
+            tests[mode] = _test(held, plan, mode, cache, tests.get(Mode.PERFORMANCE), on_tick)
+        record = replace(judge(record, plan, task, tests), state=State.COMPLETE, finished=_now())
+    held.write(RECORD, record)
+    held.seal()
+    return record
+
+
+@contextmanager
+def _recorded_end(held: RunDir, record: RunRecord) -> Iterator[None]:
+    """Whatever ends the run early, its record says so."""
+    try:
+        yield
+    except ColdmarkError as error:
+        state = State.INTERRUPTED if isinstance(error, Interrupted) else State.FAILED
+        held.write(RECORD, replace(record, state=state, reason=str(error), finished=_now()))
+        held.seal()
+        raise
+    except KeyboardInterrupt:
+        held.write(
+            RECORD, replace(record, state=State.INTERRUPTED, reason="stopped by the user", finished=_now())
+        )
+        held.seal()
+        raise Interrupted("stopped by the user", hint=f"what was written is in {held.path}") from None
+
+
+def _test(
+    held: RunDir, plan: Plan, mode: Mode, cache: Path, earlier: TestRun | None, on_tick: OnTick | None
+) -> TestRun:
+    """One LoadGen test in a child process. Raises what the child ended with, if it did not complete."""
+    directory = held.test_dir(mode)
+    job = Job(
+        spec=plan.spec,
+        mode=mode,
+        cache=str(cache),
+        known_qps=earlier.outcome.get("target_qps") if earlier else None,
+        known_bare_rate=earlier.outcome.get("bare_before") if earlier else None,
+    )
+    path = directory / "job.json"
+    write_whole(path, dump_json(job))
+    result = supervise(
+        [sys.executable, "-m", "coldmark.runs.worker", str(path)],
+        directory,
+        stall_s=plan.harness.stall_s,
+        env=child_environment(),
+        on_progress=_ticker(plan, mode, on_tick) if on_tick else None,
+    )
+    if result.state is not State.COMPLETE:
+        raise _as_error(result, held.path)
+    return TestRun(directory=directory, outcome=result.outcome)
+
+
+def child_environment() -> dict[str, str]:
+    """The child's environment: thread pools beside the backend's own are kept from spinning."""
+    return {**os.environ, "OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "0", "OPENCV_FOR_THREADS_NUM": "1"}
+
+
+def _as_error(result: ChildResult, path: Path) -> ColdmarkError:
+    kind = getattr(errors, str(result.error.get("kind")), errors.RunError)
+    hint = result.error.get("hint") or f"the record of it: {path}"
+    error: ColdmarkError = kind(str(result.error.get("message")), where=result.error.get("where"), hint=hint)
+    return error
+
+
+def _ticker(plan: Plan, mode: Mode, on_tick: OnTick) -> Callable[[Mapping[str, int]], None]:
+    """Turn a child's counters into ticks."""
+    minimum_s = (plan.length.min_duration_ms or plan.rule.book.min_duration_ms) / 1000
+    minimum_s = plan.test_overrides.get("min_duration_ms", minimum_s * 1000) / 1000
+
+    def tick(counters: Mapping[str, int]) -> None:
+        phase, done, left = Phase(counters["phase"]), None, None
+        if phase is Phase.RUNNING and counters["started_ns"]:
+            elapsed = datetime.now(UTC).timestamp() - counters["started_ns"] * 1e-9
+            done = _share_done(counters, elapsed, minimum_s, mode)
+            left = elapsed * (1 / done - 1) if done > 0.01 else None
+        on_tick(Tick(mode=mode, phase=phase, done=done, left_s=left, samples=counters["completed"]))
+
+    return tick
+
+
+def _share_done(counters: Mapping[str, int], elapsed: float, minimum_s: float, mode: Mode) -> float:
+    if counters["expected"]:
+        return min(1.0, counters["completed"] / counters["expected"])
+    return min(1.0, elapsed / minimum_s) if mode is Mode.PERFORMANCE and minimum_s else 0.0
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def software_versions(plan: Plan) -> dict[str, str]:
+    """What computed and what measured, by version."""
+    return {
+        **plan.backend.versions(),
+        "mlcommons-loadgen": metadata.version("mlcommons-loadgen"),
+        "coldmark": coldmark.__version__,
+    }
+
+
+def environment() -> dict[str, Any]:
+    """What surrounds the run, without anything of the user's own environment but thread settings."""
+    names = ("OMP_NUM_THREADS", "OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_AFFINITY")
+    return {
+        "python": sys.version,
+        "platform": platform.platform(),
+        "packages": {d.metadata["Name"]: d.version for d in metadata.distributions()},
+        "variables": {name: os.environ[name] for name in names if name in os.environ},
+        "load_average": list(os.getloadavg()),
+    }

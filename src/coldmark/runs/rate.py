@@ -1,0 +1,92 @@
+"""Rates and latencies that nobody typed: found by measuring the bare model before the test."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from coldmark.core.nouns import Scenario
+from coldmark.core.settings import SourcedSettings
+from coldmark.core.sut import SystemUnderTest
+from coldmark.runs.resolve import AUTO
+from coldmark.stats.queueing import highest_rate
+
+SERVER_MARGIN = 0.8
+"""Share of the played-through rate that is asked for: the play knows no noisy neighbour."""
+
+SERVER_LIMIT_SHARE = 0.8
+"""Share of the latency bound the play must stay within."""
+
+UNREACHABLE_SHARE = 0.25
+"""Share of capacity offered where no rate can meet the bound: low, so that the model's own tail is seen."""
+
+NAIVE_MARGIN = 0.9
+"""How much shorter than measured a latency is expected to be, so that LoadGen prepares enough queries."""
+
+MEASURE_S = 0.25
+
+QUERY_FLOOR_S = 4e-6
+"""No query is answered faster than this through LoadGen from Python; a backend that claims so (`null`) would
+have LoadGen prepare billions of queries."""
+
+
+def fill_open(
+    sourced: SourcedSettings, sut: SystemUnderTest, bare_rate: float, known_qps: float | None = None
+) -> SourcedSettings:
+    """Settings with every open rate or expected latency set from the bare rate [samples/s].
+
+    `known_qps` is a Server rate that an earlier test of the same run found.
+    """
+    settings = sourced.settings
+    scenario = settings.scenario
+    if scenario in (Scenario.SINGLE_STREAM, Scenario.MULTI_STREAM) and settings.expected_latency_ns is None:
+        samples = settings.samples_per_query or 1
+        expected = int(max(samples / bare_rate * NAIVE_MARGIN, QUERY_FLOOR_S / 2) * 1e9)
+        return sourced.override(AUTO, expected_latency_ns=expected)
+    if scenario is Scenario.OFFLINE and settings.target_qps is None:
+        return sourced.override(AUTO, target_qps=float(f"{bare_rate:.6g}"))
+    if scenario is Scenario.SERVER and settings.target_qps is None:
+        if known_qps is not None:
+            return sourced.override("the performance test of this run", target_qps=known_qps)
+        rate, how = server_rate(
+            sut,
+            (settings.target_latency_ns or 0) * 1e-9,
+            settings.target_latency_percentile or 0.99,
+            bare_rate,
+        )
+        return sourced.override(how, target_qps=float(f"{rate:.6g}"))
+    return sourced
+
+
+def server_rate(
+    sut: SystemUnderTest, limit_s: float, percentile: float, bare_rate: float
+) -> tuple[float, str]:
+    """A Poisson rate [queries/s] that should hold the bound, and how it was found."""
+    service, noise = service_times(sut)
+    streams = max(1, int(sut.describe().get("streams", 1)))
+    best = streams * highest_rate(
+        service,
+        noise,
+        limit_s=limit_s * SERVER_LIMIT_SHARE,
+        percentile=percentile,
+        rng=np.random.default_rng(7),
+    )
+    if best <= 0:
+        return bare_rate * UNREACHABLE_SHARE, (
+            f"auto: no rate meets {limit_s * 1e3:g} ms (one sample alone takes {service[0] * 1e3:.3g} ms, "
+            f"p99 {np.quantile(noise, 0.99) * service[0] * 1e3:.3g} ms); a quarter of capacity is offered"
+        )
+    return best * SERVER_MARGIN, "auto: measured service times played through a queue, with a margin"
+
+
+def service_times(sut: SystemUnderTest) -> tuple[list[float], np.ndarray[tuple[int], np.dtype[np.float64]]]:
+    """Seconds a batch of 1, 2, ... takes, and the factors by which single batches scatter."""
+    largest = sut.describe().get("batch")
+    largest = largest if isinstance(largest, int) else 1
+    sizes = sorted({*(2**k for k in range(largest.bit_length()) if 2**k <= largest), largest})
+    measured = {size: sut.bare_times(MEASURE_S, size) for size in sizes}
+    first = measured[sizes[0]]
+    service = [
+        max(QUERY_FLOOR_S * b, float(np.median(measured[next(s for s in sizes if s >= b)])))
+        for b in range(1, largest + 1)
+    ]
+    return service, first / float(np.median(first))

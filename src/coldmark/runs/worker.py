@@ -1,0 +1,121 @@
+"""The child process of one LoadGen test: builds the SUT, lets LoadGen drive it, writes the outcome.
+
+Started by `runs.execute` as `python -m coldmark.runs.worker JOB.json`.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from coldmark.backends.build import BuildRequest
+from coldmark.core.codec import from_plain, read_json, to_plain
+from coldmark.core.nouns import Mode, Scenario
+from coldmark.core.record import RunSpec
+from coldmark.core.settings import SourcedSettings
+from coldmark.core.sut import Model, SystemUnderTest
+from coldmark.loadgen.child import Child
+from coldmark.loadgen.official import OfficialTest
+from coldmark.loadgen.progress import Phase
+from coldmark.runs.rate import fill_open
+from coldmark.runs.resolve import Plan, base_settings, open_task, resolve
+from coldmark.store.rundir import write_whole
+from coldmark.workloads.task import Task
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """What the parent hands over, as `job.json`."""
+
+    spec: RunSpec
+    mode: Mode
+    cache: str
+    known_qps: float | None = None
+    known_bare_rate: float | None = None  # spares an accuracy test the measurement
+
+
+def main(path: Path) -> None:
+    """Run the test that a job file describes, in the folder it lies in."""
+    child = Child(path.parent)
+    try:
+        job = from_plain(read_json(path), Job, where=str(path))
+        child.finish(_run(child, job, path.parent))
+    except Exception as error:  # noqa: BLE001 - the process edge: whatever it was, the outcome says so
+        child.fail(error)
+
+
+def _run(child: Child, job: Job, directory: Path) -> dict[str, Any]:
+    child.phase(Phase.LOADING)
+    plan = resolve(job.spec)
+    task = open_task(plan, Path(job.cache))
+    sut = _build(plan, task)
+    sourced = base_settings(plan, task, job.mode)
+    child.phase(Phase.WARMING)
+    test = _Deferred()
+    sut.start(test.complete, child.fail)
+    child.phase(Phase.BARE)
+    samples = sourced.settings.samples_per_query or 1
+    before = job.known_bare_rate or sut.bare_rate(plan.harness.bare_s, samples)
+    sourced = fill_open(sourced, sut, before, job.known_qps)
+    _write_settings(directory, sourced)
+    child.progress.set("expected", _expected_samples(plan, task, job.mode, sourced))
+    test.target = OfficialTest(sut, task.library, sourced.settings, child.progress, child.fail)
+    child.phase(Phase.RUNNING)
+    wall_s = test.target.run(directory)
+    child.phase(Phase.CLOSING)
+    after = sut.bare_rate(plan.harness.bare_s, samples) if job.mode is Mode.PERFORMANCE else None
+    outcome = {
+        "wall_s": wall_s,
+        "bare_before": before,
+        "bare_after": after,
+        "counters": test.target.counters,
+        "sut": sut.describe(),
+        "target_qps": sourced.settings.target_qps,
+    }
+    sut.close()
+    return outcome
+
+
+class _Deferred:
+    """Where a SUT completes to, before the test that needs the SUT can exist."""
+
+    target: OfficialTest
+
+    def complete(self, ids: Any, answers: Any) -> None:
+        self.target.complete(ids, answers)
+
+
+def _build(plan: Plan, task: Task) -> SystemUnderTest:
+    model = task.model or Model(path=Path(), inputs=(), outputs=(), finish=lambda outputs, n: [])
+    return plan.backend.build(
+        BuildRequest(
+            model=model,
+            library=task.library,
+            scenario=plan.spec.scenario,
+            precision=plan.spec.precision,
+            options=plan.backend_options,
+            samples_per_query=plan.rule.book.samples_per_query,
+        )
+    )
+
+
+def _write_settings(directory: Path, sourced: SourcedSettings) -> None:
+    from coldmark.core.codec import dump_json
+
+    write_whole(directory / "settings.json", dump_json(to_plain(sourced)))
+
+
+def _expected_samples(plan: Plan, task: Task, mode: Mode, sourced: SourcedSettings) -> int:
+    """Samples the test will take, where that is known; 0 where time decides."""
+    if mode is Mode.ACCURACY:
+        return task.samples
+    s = sourced.settings
+    if plan.spec.scenario is Scenario.OFFLINE:
+        return max(s.min_query_count, int(1.1 * (s.target_qps or 0) * s.min_duration_ms / 1000))
+    return 0
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

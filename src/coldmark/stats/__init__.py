@@ -1,0 +1,1 @@
+"""Percentiles, early stopping, intervals: pure functions, no I/O."""

@@ -1,0 +1,45 @@
+"""MLPerf's early stopping: how many queries are enough for a percentile claim.
+
+A claim "the p-th percentile is below the bound" is made with confidence c. If at most t of n queries
+were over the bound, and h = n - t were not, the claim holds when
+I_(p-d)(h, t+1) <= 1 - c, with I the regularised incomplete beta function: that is the chance to see
+no more than t over-latency queries among h + t if the true share below the bound were only p - d.
+Source: MLPerf Inference rules, early stopping criterion (c = 0.99, d = 0).
+"""
+
+from __future__ import annotations
+
+from scipy.special import betainc
+
+
+def min_passing(over: int, percentile: float, *, confidence: float = 0.99, tolerance: float = 0.0) -> int:
+    """Fewest queries within the bound that carry the claim, given `over` beyond it: h(t).
+
+    `percentile` is a share in (0, 1). Raises ValueError outside the domain.
+    """
+    if over < 0 or not 0 < tolerance + percentile < 1 or not 0 < confidence < 1 or tolerance < 0:
+        raise ValueError(f"over={over}, percentile={percentile}, confidence={confidence}")
+    p = percentile - tolerance
+    low, high = 0, max(16, over)
+    while betainc(high, over + 1, p) > 1 - confidence:
+        low, high = high, high * 2
+    while high - low > 1:
+        middle = (low + high) // 2
+        if betainc(middle, over + 1, p) <= 1 - confidence:
+            high = middle
+        else:
+            low = middle
+    return high
+
+
+def min_queries(over: int, percentile: float, *, confidence: float = 0.99, tolerance: float = 0.0) -> int:
+    """Fewest queries in all that carry the claim with `over` of them beyond the bound: n(t)."""
+    return over + min_passing(over, percentile, confidence=confidence, tolerance=tolerance)
+
+
+def floor_queries(percentile: float, *, estimate: bool) -> int:
+    """The least number of queries with which early stopping says anything.
+
+    An estimate (SingleStream, MultiStream) discards at least one query, a bound (Server) none.
+    """
+    return min_queries(1 if estimate else 0, percentile)

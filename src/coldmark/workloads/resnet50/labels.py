@@ -1,0 +1,57 @@
+"""From a classifier's outputs to labels, and from logged labels to top-1 accuracy."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from coldmark.core.errors import DataError
+from coldmark.core.sut import Answers, Tensors
+from coldmark.workloads.task import Score, Scorer
+
+# The official accuracy script reads a label as one little-endian float32 by default.
+LABEL = np.dtype("<f4")
+
+
+def encode(labels: NDArray[np.int64]) -> Answers:
+    """Labels [n] as answers [n, 4]."""
+    return labels.astype(LABEL).view(np.uint8).reshape(len(labels), LABEL.itemsize)
+
+
+def finish_scores(outputs: Tensors, n: int) -> Answers:
+    """Scores [batch, classes] of which the first n rows count -> the label of each."""
+    return encode(outputs[0][:n].argmax(axis=1))
+
+
+def finish_scores_background(outputs: Tensors, n: int) -> Answers:
+    """The same for models with a background class at 0, as MLPerf's own ONNX file has."""
+    return encode(outputs[0][:n].argmax(axis=1) - 1)
+
+
+def finish_labels_background(outputs: Tensors, n: int) -> Answers:
+    """Labels [batch] that count a background class at 0."""
+    return encode(outputs[0][:n].astype(np.int64) - 1)
+
+
+def top1(labels: NDArray[np.int64]) -> Scorer:
+    """The scorer of a set with these true labels, [count]: share of first answers that are right.
+
+    As the official script does, a sample that was logged twice counts once, the first time.
+    """
+
+    def score(indices: NDArray[np.int64], answers: Sequence[bytes]) -> Score:
+        first = np.unique(indices, return_index=True)[1]
+        if any(len(answers[i]) != LABEL.itemsize for i in first):
+            raise DataError(f"an answer is not one label of {LABEL.itemsize} bytes", where="the accuracy log")
+        if len(first) and not 0 <= indices.min() <= indices.max() < len(labels):
+            raise DataError(f"a sample index is outside 0 to {len(labels) - 1}", where="the accuracy log")
+        found = np.frombuffer(b"".join(answers[i] for i in first), LABEL)
+        good = int(np.count_nonzero(found == labels[indices[first]]))
+        share = 100.0 * good / max(1, len(first))
+        return Score(
+            value=share, samples=len(first), line=f"accuracy={share:.3f}%, good={good}, total={len(first)}"
+        )
+
+    return score

@@ -1,0 +1,112 @@
+"""What a workload is to the rest of the house, and how its folder is found."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from coldmark.core.codec import read_toml
+from coldmark.core.errors import ConfigError, did_you_mean
+from coldmark.core.sut import Model, SampleLibrary
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gate:
+    """The accuracy a model must reach: `ratio` times its FP32 reference."""
+
+    metric: str
+    unit: str
+    reference: float
+    ratio: float
+    source: str  # where the reference comes from
+
+    @property
+    def target(self) -> float:
+        return self.reference * self.ratio
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Score:
+    """The task's metric over the answers given."""
+
+    value: float
+    samples: int
+    line: str  # as the official accuracy script prints it
+
+
+Scorer = Callable[[NDArray[np.int64], Sequence[bytes]], Score]
+"""(sample indices, answers) of a complete accuracy run -> score. Raises DataError on a bad answer."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """A workload opened with one model source: what to run, on what, and how to score it."""
+
+    model: Model | None  # None only for backends that compute nothing
+    library: SampleLibrary
+    samples: int  # in the evaluation set
+    scorer: Scorer | None = None
+    gate: Gate | None = None
+    refusal: str = ""  # why accuracy is refused, where it is
+    official: bool = False  # MLPerf's own model file and data set
+    facts: dict[str, str] = field(default_factory=dict)  # what stands in the record
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkloadFile:
+    """A folder's `workload.toml`."""
+
+    ids: tuple[str, ...]
+    title: str
+    task: str
+    module: str  # dotted path with `Options` and `open_task`
+    sources: dict[str, str]  # model source -> what it is
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workload:
+    """One benchmark id and the folder that serves it."""
+
+    id: str
+    file: WorkloadFile
+
+    @property
+    def options(self) -> type:
+        """The options class: a key it lacks is refused by name."""
+        kind: type = importlib.import_module(self.file.module).Options
+        return kind
+
+    def open(self, source: str, options: Any, *, cache: Path, need_model: bool = True) -> Task:
+        """Open with a model source. Raises ConfigError or DataError; writes only into `cache`."""
+        task: Task = importlib.import_module(self.file.module).open_task(
+            self.id, source, options, cache=cache, need_model=need_model
+        )
+        return task
+
+
+@cache
+def workloads() -> Mapping[str, Workload]:
+    """All workloads by id."""
+    found: dict[str, Workload] = {}
+    for folder in sorted(resources.files("coldmark.workloads").iterdir(), key=lambda f: f.name):
+        toml = Path(str(folder)) / "workload.toml"
+        if toml.is_file():
+            file = read_toml(toml, WorkloadFile)
+            found |= {name: Workload(id=name, file=file) for name in file.ids}
+    return found
+
+
+def find_workload(name: str) -> Workload:
+    """The workload called `name`. Raises ConfigError with the nearest right name."""
+    known = workloads()
+    if name not in known:
+        raise ConfigError(f"no workload {name!r}", where="WORKLOAD", hint=did_you_mean(name, known))
+    return known[name]
