@@ -58,7 +58,9 @@ def from_strings(data: Mapping[str, str], kind: type[T], *, where: str) -> T:
 
 
 def _explain(error: BaseValidationError, where: str) -> ConfigError:
-    for leaf, path in _leaves(error):
+    # A misspelt key shows up twice, as unknown and as missing; the unknown one is what was typed.
+    leaves = sorted(_leaves(error), key=lambda pair: not isinstance(pair[0], ForbiddenExtraKeysError))
+    for leaf, path in leaves:
         place = f"{where}: {path}" if path else where
         if isinstance(leaf, ForbiddenExtraKeysError):
             key = sorted(leaf.extra_fields)[0]

@@ -118,7 +118,7 @@ def parse_accuracy(path: Path) -> AccuracyLog:
         with path.open("rb") as file:
             for number, line in enumerate(file, 1):
                 text = line.strip()
-                if match := _ENTRY.match(text):
+                if not closed and (match := _ENTRY.match(text)):
                     indices.append(int(match[1]))
                     answers.append(bytes.fromhex(match[2].decode("ascii")))
                 elif text == b"]":

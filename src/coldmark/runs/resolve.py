@@ -90,7 +90,7 @@ def resolve(spec: RunSpec) -> Plan:
         backend_options=from_strings(groups["backend"], backend.options, where="--set backend"),
         task_options=from_strings(groups["task"], workload.options, where="--set"),
         harness=from_strings(groups["harness"], HarnessOptions, where="--set harness"),
-        test_overrides=_test_overrides(groups["test"]),
+        test_overrides=_test_overrides(groups["test"], spec.scenario),
     )
 
 
@@ -112,9 +112,21 @@ def _split(options: Mapping[str, str], workload: Workload, backend: Backend) -> 
     return groups
 
 
-def _test_overrides(given: Mapping[str, str]) -> dict[str, int]:
+_ONLY_IN = {
+    "target_latency_ns": (Scenario.SERVER,),
+    "expected_latency_ns": (Scenario.SINGLE_STREAM, Scenario.MULTI_STREAM),
+}
+
+
+def _test_overrides(given: Mapping[str, str], scenario: Scenario) -> dict[str, int]:
     found: dict[str, int] = {}
     for key, text in given.items():
+        if scenario not in _ONLY_IN.get(key, (scenario,)):
+            raise ConfigError(
+                f"{scenario} has no {key}",
+                where=f"--set test.{key}",
+                hint=f"it belongs to {' and '.join(_ONLY_IN[key])}",
+            )
         try:
             found[key] = int(text)
         except ValueError:

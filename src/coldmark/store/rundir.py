@@ -37,9 +37,9 @@ def default_root() -> Path:
 
 
 def new_run_id(label: str) -> str:
-    """A name that sorts by time, says what it is, and is not taken: 20260901T120000-label-1a2b."""
+    """A name that sorts by time, says what it is, and is not taken: 20260901T120000-label-1a2b3c."""
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
-    return f"{stamp}-{label}-{secrets.token_hex(2)}"
+    return f"{stamp}-{label}-{secrets.token_hex(3)}"
 
 
 class RunDir:
@@ -67,11 +67,13 @@ class RunDir:
 
     def hold(self) -> None:
         """Take the lock. Raises ConfigError when another process has it."""
-        self._lock = (self.path / LOCK).open("ab")
+        lock = (self.path / LOCK).open("ab")
         try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
+            lock.close()
             raise ConfigError("this run is still going", where=str(self.path)) from None
+        self._lock = lock
 
     def release(self) -> None:
         """Let the lock go."""

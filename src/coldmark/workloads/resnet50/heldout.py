@@ -27,7 +27,7 @@ class HeldoutSet:
             self._load(materialise(path, lambda aside: _write(aside, seed, count)), count)
 
     def _load(self, path: Path, count: int) -> None:
-        with np.load(path, allow_pickle=False) as data:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as data:
             self._bytes: NDArray[np.uint8] = data["jpeg"]
             self._ends: NDArray[np.int64] = data["ends"]
             self.labels: NDArray[np.int64] = data["labels"]

@@ -1,0 +1,53 @@
+"""What tests share: a cache of their own, a small model, and the way to real published data."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+# Examples are bounded, their time is not: a busy machine is no failure.
+settings.register_profile("coldmark", deadline=None, print_blob=True)
+settings.load_profile("coldmark")
+
+SMALL = ("--length", "smoke", "--set", "test.min_duration_ms=400", "--set", "harness.bare_s=0.1")
+"""Flags that make a real LoadGen run last under a second."""
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Made files go to a folder of this session, not to the user's cache."""
+    os.environ["COLDMARK_CACHE_DIR"] = str(tmp_path_factory.mktemp("cache"))
+    os.environ.pop("COLDMARK_RUNS_DIR", None)
+
+
+@pytest.fixture
+def coldmark(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run the command as a user would, in an empty folder."""
+
+    def call(*args: str, timeout: float = 120) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "coldmark", *args],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+
+    return call
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder with published data, where there is one; a user's clone has none."""
+    given = os.environ.get("COLDMARK_SHARED")
+    path = Path(given) if given else Path(__file__).parents[2] / "shared"
+    if not (path / "published").is_dir():
+        pytest.skip("no published data beside this checkout (set COLDMARK_SHARED)")
+    return path

@@ -1,0 +1,144 @@
+"""Every backend keeps the contract; options are refused by name; precision is what was asked."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from coldmark.backends import BACKENDS
+from coldmark.backends.batching import pick_bucket
+from coldmark.backends.build import Backend, BuildRequest
+from coldmark.backends.openvino import batch_sizes
+from coldmark.core.errors import BackendError, ConfigError, DataError
+from coldmark.core.nouns import Precision, Scenario
+from coldmark.core.sut import Model, SampleLibrary, SystemUnderTest, TensorSpec
+from coldmark.testing import BackendConformance
+from coldmark.testing.backend import Collector, CountingLibrary, doubling_model, expected_answer
+
+
+def build(
+    name: str, model: Model, library: SampleLibrary, scenario: Scenario, **options: Any
+) -> SystemUnderTest:
+    backend: Backend = BACKENDS.load(name)
+    return backend.build(
+        BuildRequest(
+            model=model,
+            library=library,
+            scenario=scenario,
+            precision=Precision.FP32,
+            options=backend.options(**options),
+            samples_per_query=8,
+        )
+    )
+
+
+class TestOpenVino(BackendConformance):
+    def make(self, model: Model, library: SampleLibrary, scenario: Scenario) -> SystemUnderTest:
+        return build("openvino", model, library, scenario)
+
+
+class TestOpenVinoManyStreamsAndDelay(BackendConformance):
+    scenarios = (Scenario.SERVER, Scenario.OFFLINE)
+
+    def make(self, model: Model, library: SampleLibrary, scenario: Scenario) -> SystemUnderTest:
+        return build("openvino", model, library, scenario, batch=5, streams=2, requests=4, delay_us=3000.0)
+
+
+class TestOnnxRuntime(BackendConformance):
+    def make(self, model: Model, library: SampleLibrary, scenario: Scenario) -> SystemUnderTest:
+        return build("onnxruntime", model, library, scenario)
+
+
+class TestOnnxRuntimeManyStreams(BackendConformance):
+    scenarios = (Scenario.SERVER, Scenario.OFFLINE)
+
+    def make(self, model: Model, library: SampleLibrary, scenario: Scenario) -> SystemUnderTest:
+        return build("onnxruntime", model, library, scenario, batch=3, streams=2, delay_us=2000.0)
+
+
+class TestNull(BackendConformance):
+    computes = False
+
+    def make(self, model: Model, library: SampleLibrary, scenario: Scenario) -> SystemUnderTest:
+        return build("null", model, library, scenario)
+
+
+@pytest.mark.parametrize("name", ["openvino", "onnxruntime"])
+@pytest.mark.parametrize(
+    "options", [{"batch": 0}, {"streams": -1}, {"threads": 0}, {"delay_us": -1.0}, {"delay_us": 2e6}]
+)
+def test_options_out_of_range_are_refused_by_name(name: str, options: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match=f"backend.{next(iter(options))}"):
+        BACKENDS.load(name).options(**options)
+
+
+@pytest.mark.parametrize(
+    ("scenario", "batch", "sizes"),
+    [
+        (Scenario.SINGLE_STREAM, None, (1,)),
+        (Scenario.MULTI_STREAM, None, (8,)),
+        (Scenario.SERVER, None, (1, 2, 4, 8)),
+        (Scenario.SERVER, 6, (1, 2, 4, 6)),
+        (Scenario.SERVER, 1, (1,)),
+        (Scenario.OFFLINE, 32, (32,)),
+    ],
+)
+def test_batches_compiled_for_a_scenario(
+    scenario: Scenario, batch: int | None, sizes: tuple[int, ...]
+) -> None:
+    assert batch_sizes(scenario, batch, 8) == sizes
+
+
+@pytest.mark.parametrize(("n", "bucket"), [(1, 1), (2, 2), (3, 4), (4, 4), (5, 6), (6, 6)])
+def test_a_batch_is_padded_to_the_next_compiled_size(n: int, bucket: int) -> None:
+    assert pick_bucket((1, 2, 4, 6), n) == bucket
+
+
+@pytest.mark.parametrize("name", ["openvino", "onnxruntime"])
+def test_padding_from_an_earlier_batch_never_reaches_an_answer(name: str, tmp_path: Path) -> None:
+    sut = build(name, doubling_model(tmp_path), CountingLibrary(), Scenario.OFFLINE, batch=8)
+    got = Collector()
+    sut.start(got.complete, got.fail)
+    sut.issue(np.arange(8, dtype=np.uint64), np.arange(8, dtype=np.int64) + 40)
+    got.wait(8)
+    sut.issue(np.arange(100, 103, dtype=np.uint64), np.array([1, 2, 3]))
+    sut.flush()
+    got.wait(11)
+    sut.close()
+    assert [got.answers[i] for i in (100, 101, 102)] == [expected_answer(i) for i in (1, 2, 3)]
+
+
+def test_a_model_without_the_input_is_refused(tmp_path: Path) -> None:
+    good = doubling_model(tmp_path)
+    spec = TensorSpec(name="z", shape=(5,))
+    wrong = Model(path=good.path, inputs=(spec,), outputs=("y",), finish=good.finish)
+    with pytest.raises(DataError, match="no input 'z'"):
+        build("openvino", wrong, CountingLibrary(), Scenario.SINGLE_STREAM)
+
+
+@pytest.mark.parametrize("name", ["openvino", "onnxruntime"])
+def test_a_file_that_is_no_model_is_a_backend_error(name: str, tmp_path: Path) -> None:
+    good = doubling_model(tmp_path)
+    good.path.write_bytes(b"no model")
+    with pytest.raises(BackendError, match="doubling"):
+        build(name, good, CountingLibrary(), Scenario.SINGLE_STREAM)
+
+
+def test_bf16_where_the_processor_has_none_is_refused_with_a_way_out(tmp_path: Path) -> None:
+    import platform
+
+    if platform.machine() in ("aarch64", "arm64"):
+        pytest.skip("ONNX Runtime has bf16 kernels on this processor")
+    backend: Backend = BACKENDS.load("onnxruntime")
+    request = BuildRequest(
+        model=doubling_model(tmp_path),
+        library=CountingLibrary(),
+        scenario=Scenario.OFFLINE,
+        precision=Precision.BF16,
+        options=backend.options(),
+    )
+    with pytest.raises(ConfigError, match="openvino"):
+        backend.build(request)
