@@ -16,8 +16,11 @@ from onnx import TensorProto, helper, numpy_helper
 from coldmark.core.errors import ConfigError, DataError, RunError
 from coldmark.workloads.cache import cache_dir, materialise
 from coldmark.workloads.resnet50 import architecture, labels
+from coldmark.workloads.resnet50.heldout import HeldoutSet
+from coldmark.workloads.resnet50.mini import mini_file
 from coldmark.workloads.resnet50.preprocess import preprocess, shorter_side
-from coldmark.workloads.resnet50.task import Options, mini_file
+from coldmark.workloads.resnet50.shapes import draw
+from coldmark.workloads.resnet50.task import Options
 from coldmark.workloads.rows import RowLibrary
 from coldmark.workloads.task import Task, find_workload, workloads
 
@@ -205,7 +208,7 @@ def test_weights_outside_the_models_folder_are_refused(tmp_path: Path) -> None:
 def test_a_model_of_ones_own_is_run_on_the_set_of_its_size(tmp_path: Path) -> None:
     small = open_resnet(str(write_model(tmp_path / "s.onnx", classes=1000, side=64, argmax=False)))
     assert small.gate is not None
-    assert small.samples == mini_file().heldout_count
+    assert small.samples == mini_file().heldout.heldout_count
     big = open_resnet(str(write_model(tmp_path / "b.onnx", classes=1000, argmax=False)))
     assert big.scorer is None
     assert "data.path" in big.refusal
@@ -247,31 +250,29 @@ def test_full_weights_follow_from_the_seed() -> None:
 
 def test_mini_is_small_and_far_from_both_ends() -> None:
     facts = mini_file()
+    held = facts.heldout
     task = open_resnet("mini")
     assert task.model is not None
     assert task.model.path.stat().st_size < 5_000_000
-    assert facts.top1 == pytest.approx(100 * facts.correct / facts.heldout_count)
-    assert 3 * 100 / facts.classes < facts.top1 < 95
+    assert held.reference_top1_percent == pytest.approx(100 * held.reference_correct / held.heldout_count)
+    assert 3 * 100 / len(facts.classes) < held.reference_top1_percent < 95
     assert task.gate is not None
-    assert task.gate.target == pytest.approx(0.99 * facts.top1)
-    assert facts.heldout_seed != facts.training_seed
+    assert task.gate.target == pytest.approx(0.99 * held.reference_top1_percent)
+    assert held.heldout_seed != facts.training.training_seed
+    assert task.warnings == ()
 
 
 def test_the_heldout_set_is_the_one_the_reference_was_measured_on() -> None:
-    from coldmark.workloads.resnet50.heldout import HeldoutSet
-    from coldmark.workloads.resnet50.shapes import draw
-
-    facts = mini_file()
-    kept = HeldoutSet(facts.heldout_seed, facts.heldout_count, cache_dir())
-    for index in (0, 1, 17, facts.heldout_count - 1):
-        image, label = draw(facts.heldout_seed, index)
+    held = mini_file().heldout
+    kept = HeldoutSet(held.heldout_seed, held.heldout_count, cache_dir())
+    assert kept.sha256 == held.heldout_sha256
+    for index in (0, 1, 17, held.heldout_count - 1):
+        image, label = draw(held.heldout_seed, index)
         assert kept.jpeg(index) == image
         assert kept.labels[index] == label
 
 
 def test_a_damaged_cache_is_made_again(tmp_path: Path) -> None:
-    from coldmark.workloads.resnet50.heldout import HeldoutSet
-
     whole = HeldoutSet(3, 20, tmp_path)
     (path,) = (tmp_path / "resnet50").iterdir()
     path.write_bytes(path.read_bytes()[:500])

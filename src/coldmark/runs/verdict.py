@@ -56,6 +56,7 @@ def judge(record: RunRecord, plan: Plan, task: Task, tests: dict[Mode, TestRun])
             metric = _metric(log, plan)
             harness = _harness(log, plan, test.outcome)
             results = {k: v for k, v in log.values.items() if k.startswith(("result_", "early_stopping"))}
+    findings += [_doubt(text) for text in task.warnings]
     accuracy = _accuracy(plan, task, tests.get(Mode.ACCURACY))
     findings += _accuracy_findings(plan, task, accuracy)
     reasons = tuple(_reason(f) for f in findings if f.severity is Severity.ERROR)
@@ -70,6 +71,17 @@ def judge(record: RunRecord, plan: Plan, task: Task, tests: dict[Mode, TestRun])
         findings=tuple(findings),
         results=results,
         submittable=valid and plan.spec.length is Length.OFFICIAL and task.official and len(tests) == 2,
+    )
+
+
+def _doubt(text: str) -> Finding:
+    return Finding(
+        rule="task.data",
+        severity=Severity.WARNING,
+        subject="model and data",
+        expected="what the reference was measured on",
+        found=text,
+        clause="coldmark: mini.toml",
     )
 
 

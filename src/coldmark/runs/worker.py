@@ -5,6 +5,7 @@ Started by `runs.execute` as `python -m coldmark.runs.worker JOB.json`.
 
 from __future__ import annotations
 
+import resource
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,9 @@ from coldmark.runs.rate import fill_open
 from coldmark.runs.resolve import Plan, base_settings, open_task, resolve
 from coldmark.store.rundir import write_whole
 from coldmark.workloads.task import Task
+
+RSS_UNIT = 1 if sys.platform == "darwin" else 1024
+"""ru_maxrss is in bytes on macOS and in KiB on Linux."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +77,7 @@ def _run(child: Child, job: Job, directory: Path) -> dict[str, Any]:
         "counters": test.target.counters,
         "sut": sut.describe(),
         "target_qps": sourced.settings.target_qps,
+        "peak_rss_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * RSS_UNIT,
     }
     sut.close()
     return outcome

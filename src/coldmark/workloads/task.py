@@ -58,6 +58,7 @@ class Task:
     refusal: str = ""  # why accuracy is refused, where it is
     official: bool = False  # MLPerf's own model file and data set
     facts: dict[str, str] = field(default_factory=dict)  # what stands in the record
+    warnings: tuple[str, ...] = ()  # doubts about model or data that a result must carry
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import zipfile
 from pathlib import Path
 
@@ -16,7 +17,10 @@ VERSION = 1
 
 
 class HeldoutSet:
-    """JPEG bytes and labels of the images `draw(seed, 0..count)`."""
+    """JPEG bytes and labels of the images `draw(seed, 0..count)`.
+
+    `sha256` is over all encoded images in order: JPEG encoders differ, and other bytes are another set.
+    """
 
     def __init__(self, seed: int, count: int, cache: Path) -> None:
         path = cache / "resnet50" / f"heldout-v{VERSION}-{seed}-{count}.npz"
@@ -33,6 +37,7 @@ class HeldoutSet:
             self.labels: NDArray[np.int64] = data["labels"]
         if len(self.labels) != count or len(self._ends) != count or int(self._ends[-1]) != len(self._bytes):
             raise ValueError("the cached set is not whole")
+        self.sha256 = hashlib.sha256(self._bytes.tobytes()).hexdigest()
 
     def jpeg(self, index: int) -> bytes:
         """The encoded image at `index`."""

@@ -121,7 +121,7 @@ def _contours(rng: np.random.Generator, name: str, height: int, width: int) -> l
     turn = np.array([(np.cos(angle), np.sin(angle)), (-np.sin(angle), np.cos(angle))])
     view = np.array([(1.0, rng.uniform(-0.12, 0.12)), (0.0, rng.uniform(0.88, 1.0))])
     short = min(height, width)
-    radius = short * rng.uniform(0.17, 0.42)
+    radius = short * rng.uniform(0.19, 0.42)
     room = max(0.0, 0.45 * short - 0.85 * radius)  # keeps most of the object in the centre crop
     centre = np.array([width / 2.0, height / 2.0]) + rng.uniform(-room, room, 2)
     frame = radius * (turn @ view)
@@ -166,8 +166,8 @@ def _occlude(rng: np.random.Generator, image: Image) -> None:
 def _degrade(rng: np.random.Generator, image: Image) -> Image:
     """Blur about half of the images, then add uniform noise; a new image of the same shape."""
     if rng.random() < 0.55:
-        image = np.asarray(cv2.GaussianBlur(image, (7, 7), rng.uniform(0.5, 2.2)), dtype=np.uint8)
-    amplitude = int(rng.integers(1, 34))
+        image = np.asarray(cv2.GaussianBlur(image, (7, 7), rng.uniform(0.5, 2.0)), dtype=np.uint8)
+    amplitude = int(rng.integers(1, 37))
     noise = rng.integers(0, 2 * amplitude + 1, image.shape, dtype=np.uint8)
     noisy = np.add(image, noise, dtype=np.int16)
     noisy -= np.int16(amplitude)

@@ -1,0 +1,125 @@
+"""The shipped small sibling: the model that comes with coldmark, its held-out set and its gate."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from coldmark.core.codec import read_toml
+from coldmark.core.errors import DataError
+from coldmark.workloads.onnx_file import inspect
+from coldmark.workloads.resnet50 import labels
+from coldmark.workloads.resnet50.classifier import classifier
+from coldmark.workloads.resnet50.heldout import HeldoutSet
+from coldmark.workloads.resnet50.preprocess import preprocess
+from coldmark.workloads.rows import RowLibrary
+from coldmark.workloads.task import Gate, Task
+
+RATIO = 0.99  # of the FP32 reference, as the round asks of resnet50
+PERFORMANCE_COUNT = 1024  # the round's own number of samples in memory
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Training:
+    """How the shipped model was made."""
+
+    training_seed: int
+    training_images: int
+    epochs: int
+    batch: int
+    peak_rate: float
+    width: int
+    network_seed: int
+    threads: int
+    opset: int
+    made_with: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Heldout:
+    """The evaluation set, and what the FP32 model reached on it."""
+
+    heldout_seed: int
+    heldout_count: int
+    heldout_sha256: str
+    reference_correct: int
+    reference_top1_percent: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MiniFile:
+    """`mini.toml`: the facts of the shipped model, written by its training script."""
+
+    sha256: str
+    input_size: int
+    parameters: int
+    macs_per_sample: int
+    classes: tuple[str, ...]
+    training: Training
+    heldout: Heldout
+
+
+OTHER_SET = (
+    "the held-out images drawn here differ in their bytes from those the reference was measured on "
+    "(another JPEG encoder); the gate may be off by as much as that changes"
+)
+
+
+def mini_file() -> MiniFile:
+    """The facts of the shipped model."""
+    return read_toml(_shipped("mini.toml"), MiniFile)
+
+
+def _shipped(name: str) -> Path:
+    return Path(str(resources.files("coldmark.workloads.resnet50") / name))
+
+
+def open_mini(cache: Path) -> Task:
+    facts = mini_file()
+    path = _shipped("mini.onnx")
+    signature = inspect(path)
+    if signature.sha256 != facts.sha256:
+        raise DataError(
+            "the shipped model is not the one that mini.toml describes",
+            where=str(path),
+            hint="reinstall coldmark",
+        )
+    return Task(
+        model=classifier(path, signature, facts.input_size),
+        official=False,
+        gate=mini_gate(facts),
+        facts={"model_sha256": signature.sha256, "weights": "trained for this project on drawn shapes"},
+        **heldout(facts, cache),
+    )
+
+
+def mini_gate(facts: MiniFile) -> Gate:
+    held = facts.heldout
+    return Gate(
+        metric="acc",
+        unit="%",
+        reference=held.reference_top1_percent,
+        ratio=RATIO,
+        source=f"mini, FP32, {held.heldout_count} held-out images (mini.toml)",
+    )
+
+
+def heldout(facts: MiniFile, cache: Path) -> dict[str, Any]:
+    """Samples and scorer of the held-out set, drawn once and kept as JPEG."""
+    held = facts.heldout
+    images = HeldoutSet(held.heldout_seed, held.heldout_count, cache)
+    shape = (3, facts.input_size, facts.input_size)
+    return {
+        "library": RowLibrary(
+            f"shapes-{held.heldout_seed}",
+            held.heldout_count,
+            PERFORMANCE_COUNT,
+            shape,
+            lambda index: preprocess(images.jpeg(index), facts.input_size),
+        ),
+        "samples": held.heldout_count,
+        "scorer": labels.top1(images.labels),
+        "warnings": () if images.sha256 == held.heldout_sha256 else (OTHER_SET,),
+    }
