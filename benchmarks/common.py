@@ -100,8 +100,9 @@ def report(
     path: Path | None,
 ) -> None:
     """Print the table with the machine above it, and write JSON if asked."""
+    print(title)
     print(
-        f"{title}\n{where['processor']}, {where['processors']} processors, load before {where['load_before'][0]:.2f}"
+        f"{where['processor']}, {where['processors']} processors, load before {where['load_before'][0]:.2f}"
     )
     print(", ".join(f"{k} {v}" for k, v in where["software"].items()))
     print(table(head, [list(show(row)) for row in rows]))

@@ -124,7 +124,9 @@ def test_a_missing_optional_package_is_exit_4_with_the_install_command(tmp_path:
 @pytest.mark.loadgen
 @pytest.mark.parametrize("scenario", ["SingleStream", "MultiStream", "Server", "Offline"])
 def test_a_run_says_the_same_as_loadgens_own_logs(scenario: str, coldmark: Coldmark, tmp_path: Path) -> None:
-    done = coldmark("run", "resnet50", "--scenario", scenario, *SMALL, "--json")
+    # Enough queries for an early-stopping estimate in every scenario.
+    enough = ("--set", "test.min_query_count=700")
+    done = coldmark("run", "resnet50", "--scenario", scenario, *SMALL, *enough, "--json")
     record = json.loads(done.stdout)
     assert done.returncode == (0 if record["verdict"] == "VALID" else 3)
     for key in (

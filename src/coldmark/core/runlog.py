@@ -43,5 +43,8 @@ class RunLog:
 
     @property
     def finished(self) -> bool:
-        """The test ended by itself: LoadGen wrote a verdict, or closed an accuracy run."""
-        return "result_validity" in self.values or "num_errors" in self.values
+        """The test ended by itself: LoadGen wrote a verdict, or, in accuracy mode, its closing mark."""
+        closing = (
+            "power_end" if self.values.get("effective_test_mode") == "AccuracyOnly" else "result_validity"
+        )
+        return closing in self.values

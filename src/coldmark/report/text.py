@@ -7,7 +7,7 @@ from typing import Any
 
 from coldmark.core.codec import to_plain
 from coldmark.core.errors import ColdmarkError
-from coldmark.core.nouns import Length, Severity, State
+from coldmark.core.nouns import Length, Scenario, Severity, State
 from coldmark.core.record import Accuracy, Harness, Metric, RunRecord
 
 
@@ -47,10 +47,11 @@ def accuracy_text(accuracy: Accuracy | None) -> str:
     return f"{accuracy.value:.2f} {accuracy.unit} (target {accuracy.target:.2f}) {word}"
 
 
-def harness_text(harness: Harness | None) -> str:
-    if harness is None or harness.share is None:
+def harness_text(record: RunRecord) -> str:
+    """The share of the bare rate; in Server, where the rate is prescribed, it is a load and says so."""
+    if record.harness is None or record.harness.share is None:
         return "-"
-    return f"{harness.share:.3f}"
+    return f"{record.harness.share:.3f}" + (" (load)" if record.spec.scenario is Scenario.SERVER else "")
 
 
 def verdict_text(record: RunRecord) -> str:
@@ -160,7 +161,7 @@ def demo_table(records: Sequence[RunRecord]) -> str:
                 r.metric.name if r.metric else "-",
                 r.verdict if r.state is State.COMPLETE else r.state.value.upper(),
                 accuracy_text(r.accuracy),
-                harness_text(r.harness),
+                harness_text(r),
             ]
             for r in records
         ],
