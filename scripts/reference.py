@@ -1,0 +1,130 @@
+"""Write docs/reference/ from the code: commands, settings, rule books. Run after changing any of them.
+
+    python scripts/reference.py [--check]
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+import sys
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import click
+
+from coldmark.backends import BACKENDS
+from coldmark.cli.main import COMMANDS, cli
+from coldmark.rules.book import RuleBook, load_book, rounds
+from coldmark.runs.resolve import TEST_KEYS, HarnessOptions
+from coldmark.workloads.task import workloads
+
+OUT = Path(__file__).parents[1] / "docs" / "reference"
+NOTE = "<!-- Written by scripts/reference.py from the code; do not edit by hand. -->\n\n"
+
+
+def commands() -> str:
+    """Every command with its own help."""
+    parts = [NOTE, "# Commands\n\n", _block(cli, "coldmark")]
+    for name in COMMANDS:
+        command = cli.get_command(click.Context(cli), name)
+        assert command is not None
+        parts.append(_section(command, f"coldmark {name}", 2))
+    return "".join(parts)
+
+
+def _section(command: click.Command, path: str, level: int) -> str:
+    text = f"{'#' * level} `{path}`\n\n{_block(command, path)}"
+    if isinstance(command, click.Group) and command is not cli:
+        for name in command.list_commands(click.Context(command)):
+            child = command.get_command(click.Context(command), name)
+            assert child is not None
+            text += _section(child, f"{path} {name}", level + 1)
+    return text
+
+
+def _block(command: click.Command, path: str) -> str:
+    context = click.Context(command, info_name=path, terminal_width=96, max_content_width=96)
+    return f"```text\n{command.get_help(context)}\n```\n\n"
+
+
+def settings() -> str:
+    """Every key of `--set`."""
+    text = NOTE + "# Settings of `--set KEY=VALUE`\n\nA bare name is enough where only one key ends in it.\n\n"
+    for name in BACKENDS:
+        options = BACKENDS.load(name).options
+        text += f"## Backend `{name}`\n\n{BACKENDS[name].summary}\n\n" + _fields(options, "backend.")
+    text += "## The harness\n\n" + _fields(HarnessOptions, "harness.")
+    text += "## The test\n\nLoadGen's own settings; a departure from the round is a finding.\n\n"
+    text += "".join(f"- `test.{key}`\n" for key in TEST_KEYS) + "\n"
+    for name, workload in workloads().items():
+        text += f"## Workload `{name}`\n\n" + "".join(
+            f"- `{f.name.replace('_', '.', 1)}`\n" for f in fields(workload.options)
+        )
+        text += "\nModel sources:\n\n" + "".join(f"- `{k}`: {v}\n" for k, v in workload.file.sources.items()) + "\n"
+    return text
+
+
+def _fields(kind: Any, prefix: str) -> str:
+    """Key, default and the comment beside it in the code."""
+    if not fields(kind):
+        return "Nothing to set.\n\n"
+    source = inspect.getsource(kind)
+    rows = ""
+    for f in fields(kind):
+        comment = re.search(rf"^\s+{f.name}:.*?#\s*(.+)$", source, re.MULTILINE)
+        default = "by scenario" if f.default is None else f"`{f.default}`"
+        rows += f"| `{prefix}{f.name}` | {default} | {comment[1] if comment else ''} |\n"
+    return "| key | default | meaning |\n|---|---|---|\n" + rows + "\n"
+
+
+def rule_book(book: RuleBook) -> str:
+    """A round's rule book as tables."""
+    text = NOTE + f"# Rule book {book.round}\n\nSources: "
+    text += "; ".join(f"*{name}*: {what}" for name, what in book.sources.items()) + ".\n\n## Benchmarks\n\n"
+    text += "| benchmark | target | reference | samples in memory | Server bound | datacenter | edge | compliance |\n"
+    text += "|---|---|---|---|---|---|---|---|\n"
+    for name, b in book.benchmarks.items():
+        suites = {s.value: ", ".join(c.value for c in cs) or "-" for s, cs in b.suites.items()}
+        bound = f"{b.server_latency_ms} ms" if b.server_latency_ms else "-"
+        text += (
+            f"| {name} | {b.accuracy.target:g} {b.accuracy.unit} {b.accuracy.metric} | {b.accuracy.reference:g} "
+            f"| {b.performance_sample_count} | {bound} | {suites['datacenter']} | {suites['edge']} "
+            f"| {' '.join(b.compliance)} |\n"
+        )
+    text += "\n## Scenarios\n\n| scenario | metric | percentile | min duration | min queries | early stopping | clause |\n"
+    text += "|---|---|---|---|---|---|---|\n"
+    for scenario, s in book.scenarios.items():
+        text += (
+            f"| {scenario} | {s.metric} [{s.unit}] from `{s.result_field}` | {s.percentile:g} "
+            f"| {s.min_duration_ms // 1000} s | {s.min_query_count} | {s.early_stopping} | {s.clause} |\n"
+        )
+    text += f"\n## Seeds\n\nqsl {book.seeds.qsl}, sample_index {book.seeds.sample_index}, "
+    text += f"schedule {book.seeds.schedule} ({book.seeds.clause})\n\n## Where the sources disagree\n\n"
+    for c in book.conflicts:
+        readings = "; ".join(f"{r.value} ({r.source})" for r in c.readings)
+        text += f"- `{c.key}`: {readings}. Used: {c.used}, because {c.why}.\n"
+    return text
+
+
+def pages() -> dict[str, str]:
+    """File name -> content."""
+    books = {f"rules-{name}.md": rule_book(load_book(name)) for name in rounds()}
+    return {"commands.md": commands(), "settings.md": settings(), **books}
+
+
+def main() -> None:
+    stale = [n for n, text in pages().items() if not (OUT / n).is_file() or (OUT / n).read_text() != text]
+    if "--check" in sys.argv:
+        if stale:
+            sys.exit(f"stale: {', '.join(stale)}; run: python scripts/reference.py")
+        return
+    OUT.mkdir(parents=True, exist_ok=True)
+    for name, text in pages().items():
+        (OUT / name).write_text(text)
+    print(f"wrote {len(pages())} pages, {len(stale)} changed")
+
+
+if __name__ == "__main__":
+    main()
