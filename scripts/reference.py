@@ -1,6 +1,6 @@
 """Write docs/reference/ from the code: commands, settings, rule books. Run after changing any of them.
 
-    python scripts/reference.py [--check]
+python scripts/reference.py [--check]
 """
 
 from __future__ import annotations
@@ -51,7 +51,9 @@ def _block(command: click.Command, path: str) -> str:
 
 def settings() -> str:
     """Every key of `--set`."""
-    text = NOTE + "# Settings of `--set KEY=VALUE`\n\nA bare name is enough where only one key ends in it.\n\n"
+    text = (
+        NOTE + "# Settings of `--set KEY=VALUE`\n\nA bare name is enough where only one key ends in it.\n\n"
+    )
     for name in BACKENDS:
         options = BACKENDS.load(name).options
         text += f"## Backend `{name}`\n\n{BACKENDS[name].summary}\n\n" + _fields(options, "backend.")
@@ -62,7 +64,11 @@ def settings() -> str:
         text += f"## Workload `{name}`\n\n" + "".join(
             f"- `{f.name.replace('_', '.', 1)}`\n" for f in fields(workload.options)
         )
-        text += "\nModel sources:\n\n" + "".join(f"- `{k}`: {v}\n" for k, v in workload.file.sources.items()) + "\n"
+        text += (
+            "\nModel sources:\n\n"
+            + "".join(f"- `{k}`: {v}\n" for k, v in workload.file.sources.items())
+            + "\n"
+        )
     return text
 
 
@@ -83,17 +89,20 @@ def rule_book(book: RuleBook) -> str:
     """A round's rule book as tables."""
     text = NOTE + f"# Rule book {book.round}\n\nSources: "
     text += "; ".join(f"*{name}*: {what}" for name, what in book.sources.items()) + ".\n\n## Benchmarks\n\n"
-    text += "| benchmark | target | reference | samples in memory | Server bound | datacenter | edge | compliance |\n"
+    text += "| benchmark | target | reference | samples in memory | Server bound "
+    text += "| datacenter | edge | compliance |\n"
     text += "|---|---|---|---|---|---|---|---|\n"
     for name, b in book.benchmarks.items():
         suites = {s.value: ", ".join(c.value for c in cs) or "-" for s, cs in b.suites.items()}
         bound = f"{b.server_latency_ms} ms" if b.server_latency_ms else "-"
         text += (
-            f"| {name} | {b.accuracy.target:g} {b.accuracy.unit} {b.accuracy.metric} | {b.accuracy.reference:g} "
+            f"| {name} | {b.accuracy.target:g} {b.accuracy.unit} {b.accuracy.metric} "
+            f"| {b.accuracy.reference:g} "
             f"| {b.performance_sample_count} | {bound} | {suites['datacenter']} | {suites['edge']} "
             f"| {' '.join(b.compliance)} |\n"
         )
-    text += "\n## Scenarios\n\n| scenario | metric | percentile | min duration | min queries | early stopping | clause |\n"
+    text += "\n## Scenarios\n\n| scenario | metric | percentile | min duration | min queries "
+    text += "| early stopping | clause |\n"
     text += "|---|---|---|---|---|---|---|\n"
     for scenario, s in book.scenarios.items():
         text += (

@@ -117,7 +117,7 @@ def settings(scenario: Scenario, mode: Mode) -> TestSettings:
         scenario=scenario,
         mode=mode,
         min_duration_ms=1 if scenario is Scenario.OFFLINE else 300,
-        min_query_count=100,
+        min_query_count=200_000 if scenario is Scenario.OFFLINE else 100,
         qsl_rng_seed=seeds.qsl,
         sample_index_rng_seed=seeds.sample_index,
         schedule_rng_seed=seeds.schedule,

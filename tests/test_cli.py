@@ -349,6 +349,40 @@ def test_a_killed_run_is_readable_and_marked_incomplete(coldmark: Coldmark, tmp_
 
 
 @pytest.mark.loadgen
+def test_a_killed_run_is_resumed_without_repeating_what_was_done(coldmark: Coldmark, tmp_path: Path) -> None:
+    first = one_run(coldmark, "--scenario", "Offline", "--mode", "both")
+    path = tmp_path / first["run_dir"]
+    # As a kill in the middle of the accuracy test leaves it: that test without outcome, the record running.
+    (path / "accuracy" / "outcome.json").unlink()
+    record = json.loads((path / "record.json").read_text())
+    (path / "record.json").write_text(json.dumps({**record, "state": "running", "verdict": "INCOMPLETE"}))
+    performance = (path / "performance" / "mlperf_log_detail.txt").read_bytes()
+    done = coldmark("runs", "resume", first["run_id"][-6:], "--json")
+    assert done.returncode == 0, done.stderr
+    resumed = json.loads(done.stdout)
+    assert (resumed["state"], resumed["verdict"]) == ("complete", "VALID")
+    assert (path / "performance" / "mlperf_log_detail.txt").read_bytes() == performance
+    assert resumed["metric"] == first["metric"]
+    assert (path / "accuracy.broken-1" / "mlperf_log_accuracy.json").is_file()
+    assert changed_files(path) == []
+    again = coldmark("runs", "resume", first["run_id"])
+    assert again.returncode == 2
+    assert "complete" in again.stderr
+
+
+@pytest.mark.loadgen
+def test_a_run_is_not_resumed_with_other_software(coldmark: Coldmark, tmp_path: Path) -> None:
+    first = one_run(coldmark, "--scenario", "Offline", "--mode", "performance")
+    path = tmp_path / first["run_dir"] / "record.json"
+    record = json.loads(path.read_text())
+    record |= {"state": "running", "software": record["software"] | {"openvino": "2021.1"}}
+    path.write_text(json.dumps(record))
+    done = coldmark("runs", "resume", first["run_id"])
+    assert done.returncode == 2
+    assert "openvino was 2021.1" in done.stderr
+
+
+@pytest.mark.loadgen
 def test_ctrl_c_ends_a_run_with_130_and_a_record_that_says_so(coldmark: Coldmark, tmp_path: Path) -> None:
     process = start_long_run(tmp_path)
     process.send_signal(signal.SIGINT)

@@ -25,9 +25,22 @@ ROOT = Path(__file__).parents[1]
 def test_the_training_script_makes_a_model_and_its_facts(tmp_path: Path) -> None:
     script = ROOT / "training" / "resnet50_mini.py"
     done = subprocess.run(
-        [sys.executable, str(script), "--out", str(tmp_path), "--cache", str(tmp_path / "cache"), "--images", "256",
-         "--epochs", "1"],
-        capture_output=True, text=True, check=False, cwd=ROOT,
+        [
+            sys.executable,
+            str(script),
+            "--out",
+            str(tmp_path),
+            "--cache",
+            str(tmp_path / "cache"),
+            "--images",
+            "256",
+            "--epochs",
+            "1",
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=ROOT,
     )
     assert done.returncode == 0, done.stderr[-2000:]
     facts = read_toml(tmp_path / "mini.toml", MiniFile)

@@ -206,7 +206,9 @@ def arguments() -> argparse.Namespace:
     """Command line; the defaults make the shipped file."""
     parser = argparse.ArgumentParser(description="Make mini.onnx and mini.toml again.")
     parser.add_argument("--out", type=Path, default=Path("src/coldmark/workloads/resnet50"), help="folder")
-    parser.add_argument("--cache", type=Path, default=Path(tempfile.gettempdir()) / "coldmark-mini", help="drawn images")
+    parser.add_argument(
+        "--cache", type=Path, default=Path(tempfile.gettempdir()) / "coldmark-mini", help="drawn images"
+    )
     parser.add_argument("--images", type=int, default=28_000, help="training images")
     parser.add_argument("--epochs", type=int, default=8)
     parser.add_argument("--batch", type=int, default=64, help="images per step")

@@ -1,13 +1,15 @@
-"""`coldmark runs list|show`."""
+"""`coldmark runs list|show|resume`."""
 
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import click
 
 from coldmark.cli.options import json_option, runs_dir_option
+from coldmark.core.errors import EXIT_INVALID
 
 
 @click.group()
@@ -64,3 +66,24 @@ def show(run_id: str, findings: bool, runs_dir: Path | None, as_json: bool) -> N
         click.echo(f"  CHANGED    since the run was sealed: {', '.join(changed[:8])}")
     if findings:
         click.echo(findings_text(record))
+
+
+@runs.command()
+@click.argument("run_id")
+@runs_dir_option()
+@json_option()
+def resume(run_id: str, runs_dir: Path | None, as_json: bool) -> None:
+    """Finish a run that was killed or interrupted: what completed is kept, the rest is run again."""
+    from coldmark.cli.progress import progress
+    from coldmark.report.text import record_json, run_text
+    from coldmark.runs.execute import resume as resume_run
+    from coldmark.store.rundir import default_root, find_run
+
+    path = find_run(runs_dir or default_root(), run_id)
+    with progress(path.name) as on_tick:
+        record = resume_run(path, on_tick=on_tick)
+    click.echo(
+        json.dumps(record_json(record, str(path)), indent=2) if as_json else run_text(record, str(path))
+    )
+    if record.verdict != "VALID":
+        sys.exit(EXIT_INVALID)

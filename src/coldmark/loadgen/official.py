@@ -26,7 +26,7 @@ from coldmark.core.errors import DataError
 from coldmark.core.nouns import Mode, Scenario
 from coldmark.core.settings import TestSettings
 from coldmark.core.sut import Answers, Ids, SampleLibrary, SystemUnderTest
-from coldmark.loadgen.outstanding import HarnessFault, Outstanding
+from coldmark.loadgen.outstanding import BLOCK_MIN, HarnessFault, Outstanding
 from coldmark.loadgen.progress import COMPLETED, ISSUED, QUERIES, Progress
 
 CHUNK = 4096
@@ -126,11 +126,12 @@ class OfficialTest:
             if self._failed:
                 return
             n = len(ids)
+            array = np.array(ids, dtype=np.uint64)
             with self._lock:
-                self._table.add(ids)
+                self._table.add(ids if n < BLOCK_MIN else array)
                 self._slots[QUERIES] += 1
                 self._slots[ISSUED] += n
-            self._sut.issue(np.array(ids, dtype=np.uint64), np.array(indices, dtype=np.int64))
+            self._sut.issue(array, np.array(indices, dtype=np.int64))
         except BaseException as error:  # noqa: BLE001 - a thread edge
             self.fail(error)
 

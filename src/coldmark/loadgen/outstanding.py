@@ -42,10 +42,13 @@ class Outstanding:
     def __len__(self) -> int:
         return len(self._small) + sum(block.left for block in self._blocks)
 
-    def add(self, ids: Sequence[int]) -> None:
-        """Note a query's ids as issued. Raises HarnessFault when one is outstanding already."""
+    def add(self, ids: Sequence[int] | Ids) -> None:
+        """Note a query's ids as issued. Raises HarnessFault when one is outstanding already.
+
+        Below BLOCK_MIN a list of plain integers is quicker than an array.
+        """
         if len(ids) >= BLOCK_MIN:
-            self._add_block(np.array(ids, dtype=np.uint64))
+            self._add_block(np.sort(np.asarray(ids, dtype=np.uint64)))
             return
         before = len(self._small)
         self._small.update(ids)
@@ -53,7 +56,6 @@ class Outstanding:
             raise HarnessFault(f"LoadGen issued an id twice in a query of {len(ids)}")
 
     def _add_block(self, ids: Ids) -> None:
-        ids.sort()
         twice = bool((ids[1:] == ids[:-1]).any())
         twice = twice or any(int(i) in self._small for i in ids[: len(ids) if self._small else 0])
         if twice or any(self._open(block, ids) for block in self._blocks):

@@ -15,16 +15,17 @@ from typing import Any
 
 import coldmark
 from coldmark.core import errors
-from coldmark.core.codec import dump_json
-from coldmark.core.errors import ColdmarkError, Interrupted
+from coldmark.core.codec import dump_json, read_json
+from coldmark.core.errors import ColdmarkError, ConfigError, Interrupted
 from coldmark.core.nouns import Mode, State
 from coldmark.core.record import RunRecord, RunSpec
+from coldmark.loadgen.child import OUTCOME
 from coldmark.loadgen.progress import Phase
 from coldmark.loadgen.supervise import ChildResult, supervise
 from coldmark.runs.resolve import Plan, open_task, refusal, resolve
 from coldmark.runs.verdict import TestRun, judge
 from coldmark.runs.worker import Job
-from coldmark.store.rundir import RECORD, RunDir, new_run_id, write_whole
+from coldmark.store.rundir import RECORD, RunDir, new_run_id, read_record, write_whole
 from coldmark.telemetry.inventory import detect
 from coldmark.workloads.cache import cache_dir
 from coldmark.workloads.task import Task
@@ -60,6 +61,31 @@ def execute(spec: RunSpec, root: Path, *, on_tick: OnTick | None = None) -> tupl
         held.release()
 
 
+def resume(path: Path, *, on_tick: OnTick | None = None) -> RunRecord:
+    """Finish a run that was killed or interrupted: tests that completed are kept, the others are run again.
+
+    Raises ConfigError where there is nothing to finish, or where the software is no longer the same: tests
+    of unlike software are not pooled in one record.
+    """
+    record = read_record(path)
+    if record.state is State.COMPLETE:
+        raise ConfigError("this run is complete", where=str(path), hint="a new one: coldmark run")
+    plan = resolve(record.spec)
+    now = software_versions(plan)
+    if record.software != now:
+        changed = {n: (record.software.get(n), now.get(n)) for n in {*record.software, *now}}
+        text = ", ".join(f"{n} was {a}, is {b}" for n, (a, b) in sorted(changed.items()) if a != b)
+        raise ConfigError(f"the software has changed: {text}", where=str(path), hint="start a new run")
+    cache = cache_dir()
+    task = open_task(plan, cache)
+    held = RunDir(path)
+    held.hold()
+    try:
+        return _execute_in(held, plan, task, cache, on_tick)
+    finally:
+        held.release()
+
+
 def _execute_in(held: RunDir, plan: Plan, task: Task, cache: Path, on_tick: OnTick | None) -> RunRecord:
     software = software_versions(plan)
     record = RunRecord(
@@ -75,11 +101,26 @@ def _execute_in(held: RunDir, plan: Plan, task: Task, cache: Path, on_tick: OnTi
         for mode in plan.spec.modes:
             if mode is Mode.ACCURACY and refusal(plan, task):
                 continue
-            tests[mode] = _test(held, plan, mode, cache, tests.get(Mode.PERFORMANCE), on_tick)
+            tests[mode] = _completed(held, mode) or _test(
+                held, plan, mode, cache, tests.get(Mode.PERFORMANCE), on_tick
+            )
         record = replace(judge(record, plan, task, tests), state=State.COMPLETE, finished=_now())
     held.write(RECORD, record)
     held.seal()
     return record
+
+
+def _completed(held: RunDir, mode: Mode) -> TestRun | None:
+    """A test that completed in an earlier attempt. What is left of one that did not is set aside."""
+    directory = held.path / mode.value
+    if not directory.is_dir():
+        return None
+    outcome = directory / OUTCOME
+    if outcome.is_file() and (found := read_json(outcome)).get("state") == State.COMPLETE.value:
+        return TestRun(directory=directory, outcome=found)
+    taken = len(list(held.path.glob(f"{mode.value}.broken-*")))
+    directory.rename(held.path / f"{mode.value}.broken-{taken + 1}")
+    return None
 
 
 @contextmanager
