@@ -179,6 +179,7 @@ def test_progress_is_read_back_and_a_short_file_is_none(tmp_path: Path) -> None:
         "completed": 5,
         "started_ns": 0,
         "expected": 0,
+        "floor": 0,
     }
     progress.close()
     path.write_bytes(b"123")

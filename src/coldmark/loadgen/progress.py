@@ -12,7 +12,8 @@ from enum import IntEnum
 from pathlib import Path
 
 FILE_NAME = "progress.bin"
-_FIELDS = ("phase", "queries", "issued", "completed", "started_ns", "expected")
+_FIELDS = ("phase", "queries", "issued", "completed", "started_ns", "expected", "floor")
+# `expected`: samples the test will take, 0 where time decides; `floor`: queries it takes at the least
 _SIZE = 8 * len(_FIELDS)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 from coldmark.core.codec import to_plain
@@ -150,19 +151,31 @@ def runs_table(runs: Iterable[tuple[str, RunRecord | ColdmarkError]]) -> str:
     return table(["run", "model", "result", "verdict", "length", "accuracy"], rows)
 
 
-def demo_table(records: Sequence[RunRecord]) -> str:
-    """The demo's result: one line a scenario."""
-    return table(
-        ["scenario", "result", "metric", "verdict", "accuracy", "harness share"],
-        [
-            [
-                r.spec.scenario.value,
-                metric_text(r.metric),
-                r.metric.name if r.metric else "-",
-                r.verdict if r.state is State.COMPLETE else r.state.value.upper(),
-                accuracy_text(r.accuracy),
-                harness_text(r),
-            ]
-            for r in records
-        ],
-    )
+def demo_text(done: Sequence[tuple[RunRecord, Path]]) -> str:
+    """The demo's result: one line a scenario, then why a verdict is not VALID, then where it all lies."""
+    spec = done[0][0].spec
+    lines = [
+        f"{spec.workload} {spec.model}, {spec.backend} {spec.precision}, rules of {spec.round}, "
+        f"{spec.length} length; measured here, not an official MLPerf result",
+        "",
+        table(
+            ["scenario", "result", "metric", "verdict", "accuracy", "harness share"],
+            [_demo_row(record) for record, _ in done],
+        ),
+        "",
+    ]
+    for record, _ in done:
+        lines += [f"{record.spec.scenario} is INVALID: {reason}" for reason in record.reasons]
+    lines += [f"{record.spec.scenario.value:13} {path}" for record, path in done]
+    return "\n".join([*lines, "", f"More: coldmark runs show {done[-1][0].run_id} --findings"])
+
+
+def _demo_row(record: RunRecord) -> list[str]:
+    return [
+        record.spec.scenario.value,
+        metric_text(record.metric),
+        record.metric.name if record.metric else "-",
+        record.verdict,
+        accuracy_text(record.accuracy),
+        harness_text(record),
+    ]

@@ -138,7 +138,9 @@ def _recorded_end(held: RunDir, record: RunRecord) -> Iterator[None]:
             RECORD, replace(record, state=State.INTERRUPTED, reason="stopped by the user", finished=_now())
         )
         held.seal()
-        raise Interrupted("stopped by the user", hint=f"what was written is in {held.path}") from None
+        raise Interrupted(
+            "stopped by the user", hint=f"to finish it: coldmark runs resume {held.path.name}"
+        ) from None
 
 
 def _test(
@@ -174,7 +176,7 @@ def child_environment() -> dict[str, str]:
 
 def _as_error(result: ChildResult, path: Path) -> ColdmarkError:
     kind = getattr(errors, str(result.error.get("kind")), errors.RunError)
-    hint = result.error.get("hint") or f"the record of it: {path}"
+    hint = result.error.get("hint") or f"its record is {path}; to finish it: coldmark runs resume {path.name}"
     error: ColdmarkError = kind(str(result.error.get("message")), where=result.error.get("where"), hint=hint)
     return error
 
@@ -196,9 +198,13 @@ def _ticker(plan: Plan, mode: Mode, on_tick: OnTick) -> Callable[[Mapping[str, i
 
 
 def _share_done(counters: Mapping[str, int], elapsed: float, minimum_s: float, mode: Mode) -> float:
+    """How much is done: by samples where their number is known, else by time and least queries, the later."""
     if counters["expected"]:
         return min(1.0, counters["completed"] / counters["expected"])
-    return min(1.0, elapsed / minimum_s) if mode is Mode.PERFORMANCE and minimum_s else 0.0
+    if mode is not Mode.PERFORMANCE or not minimum_s:
+        return 0.0
+    by_queries = counters["queries"] / counters["floor"] if counters["floor"] else 1.0
+    return min(1.0, elapsed / minimum_s, by_queries)
 
 
 def _now() -> str:

@@ -23,8 +23,8 @@ NAIVE_MARGIN = 0.9
 """How much shorter than measured a latency is expected to be, so that LoadGen prepares enough queries."""
 
 OFFLINE_MARGIN = 1.2
-"""How much faster than measured Offline is expected to be: LoadGen sizes its one query by it, and a query that
-is answered before the minimum duration is over makes the run INVALID, whatever the neighbours did before."""
+"""How much faster than measured Offline is expected to be. LoadGen sizes its one query by it, and a query
+answered before the minimum duration is over makes the run INVALID, whatever slowed the measurement down."""
 
 MEASURE_S = 0.25
 

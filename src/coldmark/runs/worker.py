@@ -65,6 +65,8 @@ def _run(child: Child, job: Job, directory: Path) -> dict[str, Any]:
     sourced = fill_open(sourced, sut, before, job.known_qps)
     _write_settings(directory, sourced)
     child.progress.set("expected", _expected_samples(plan, task, job.mode, sourced))
+    if job.mode is Mode.PERFORMANCE and plan.spec.scenario is not Scenario.OFFLINE:
+        child.progress.set("floor", sourced.settings.min_query_count)
     test.target = OfficialTest(sut, task.library, sourced.settings, child.progress, child.fail)
     child.phase(Phase.RUNNING)
     wall_s = test.target.run(directory)
