@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from coldmark.core.nouns import Precision, Scenario
@@ -25,14 +25,17 @@ class BuildRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Backend:
-    """A backend by name. `options` is a frozen dataclass: a key it lacks is refused by name."""
+    """A backend by name. `options` is a frozen dataclass: a key it lacks is refused by name.
+
+    `require` raises ConfigError for a precision that this processor cannot compute in.
+    """
 
     name: str
     options: type
     build: Callable[[BuildRequest], SystemUnderTest]
     versions: Callable[[], Mapping[str, str]]
     needs_model: bool = True
-    presets: Mapping[str, str] = field(default_factory=dict)
+    require: Callable[[Precision], None] = lambda precision: None
 
 
 def processors() -> int:

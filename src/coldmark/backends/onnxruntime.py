@@ -90,7 +90,6 @@ class _Engine:
 
     def __init__(self, request: BuildRequest) -> None:
         options: OnnxRuntimeOptions = request.options
-        _require(request.precision)
         self.largest = options.batch or DEFAULT_BATCH[request.scenario]
         self.streams = options.streams or 1
         self.threads = options.threads or processors()
@@ -160,4 +159,6 @@ def _versions() -> Mapping[str, str]:
     return {"onnxruntime": str(ort.__version__)}
 
 
-BACKEND = Backend(name="onnxruntime", options=OnnxRuntimeOptions, build=_build, versions=_versions)
+BACKEND = Backend(
+    name="onnxruntime", options=OnnxRuntimeOptions, build=_build, versions=_versions, require=_require
+)

@@ -112,7 +112,6 @@ class _Engine:
         self.threads = options.threads or processors()
         self._precision = request.precision
         core = ov.Core()
-        _require(core, request.precision)
         config = {
             "INFERENCE_PRECISION_HINT": HINTS[request.precision],
             "NUM_STREAMS": self.streams,
@@ -157,8 +156,8 @@ class _Engine:
         self._compiled = {}
 
 
-def _require(core: Any, precision: Precision) -> None:
-    has = core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+def _require(precision: Precision) -> None:
+    has = ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     if CAPABILITIES[precision] not in has:
         raise ConfigError(
             f"this processor has no {precision.value} arithmetic",
@@ -198,4 +197,6 @@ def _versions() -> Mapping[str, str]:
     return {"openvino": str(ov.get_version())}
 
 
-BACKEND = Backend(name="openvino", options=OpenVinoOptions, build=_build, versions=_versions)
+BACKEND = Backend(
+    name="openvino", options=OpenVinoOptions, build=_build, versions=_versions, require=_require
+)

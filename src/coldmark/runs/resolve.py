@@ -72,6 +72,7 @@ def resolve(spec: RunSpec) -> Plan:
     workload = find_workload(spec.workload)
     rule = load_book(spec.round).rule(spec.workload, spec.suite, spec.scenario)
     backend: Backend = BACKENDS.load(spec.backend, where="--backend")
+    backend.require(spec.precision)
     groups = _split(spec.options, workload, backend)
     if spec.target_qps is not None and spec.scenario in (Scenario.SINGLE_STREAM, Scenario.MULTI_STREAM):
         raise ConfigError(

@@ -94,23 +94,23 @@ def _memory() -> tuple[dict[str, str], str]:
 
 
 def _storage() -> tuple[dict[str, str], str]:
-    kinds = set()
-    for device in _SYS_BLOCK.glob("*") if _SYS_BLOCK.is_dir() else ():
-        if re.match(r"(loop|ram|zram|sr|dm-|md)", device.name):
-            continue
-        rotating = _read(device / "queue/rotational") == "1"
-        kinds.add(
-            "NVMe SSD"
-            if device.name.startswith("nvme")
-            else "hard disk"
-            if rotating
-            else "SSD or virtual disk"
-        )
+    kinds = {_disk(device) for device in (_SYS_BLOCK.glob("*") if _SYS_BLOCK.is_dir() else ())} - {""}
     total = shutil.disk_usage(Path.cwd()).total
     return {
         "host_storage_type": ", ".join(sorted(kinds)),
         "host_storage_capacity": f"{total / _GIB:.0f} GiB",
     }, "sysfs"
+
+
+def _disk(device: Path) -> str:
+    """What kind of disk a block device is; empty for what is none."""
+    if re.match(r"(loop|ram|zram|sr|dm-|md|fd)", device.name):
+        return ""
+    if device.name.startswith(("vd", "xvd")):  # these report a rotating disk whatever lies behind them
+        return "virtual disk"
+    if device.name.startswith("nvme"):
+        return "NVMe SSD"
+    return "hard disk" if _read(device / "queue/rotational") == "1" else "SSD"
 
 
 def _network() -> tuple[dict[str, str], str]:
