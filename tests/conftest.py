@@ -27,8 +27,8 @@ SMALL = (
 )
 """Flags that make a real LoadGen run last about a second, with enough queries for early stopping.
 
-Its end hangs on a count, not on a time: a minimum duration would make the verdict hang on how well the bare rate
-was measured on a busy machine.
+Its end hangs on a count, not on a time: with a minimum duration the verdict would hang on how well the bare
+rate was measured on a busy machine.
 """
 
 

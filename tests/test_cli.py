@@ -293,7 +293,8 @@ def test_onnxruntime_runs_and_agrees_on_accuracy(coldmark: Coldmark) -> None:
 def test_a_run_toml_gives_the_flags_and_flags_win(coldmark: Coldmark, tmp_path: Path) -> None:
     (tmp_path / "run.toml").write_text(
         'workload = "resnet50"\nscenario = "Offline"\nmode = "performance"\nlength = "short"\n'
-        "[set.test]\nmin_duration_ms = 1\nmin_query_count = 300\n[set.backend]\nbatch = 4\n[set.harness]\nbare_s = 0.1\n"
+        "[set.test]\nmin_duration_ms = 1\nmin_query_count = 300\n"
+        "[set.backend]\nbatch = 4\n[set.harness]\nbare_s = 0.1\n"
     )
     done = coldmark("run", "--config", "run.toml", "--length", "smoke", "--json")
     assert done.returncode == 0, done.stderr
