@@ -47,6 +47,15 @@ def test_an_id_twice_in_one_completion_is_refused(n: int) -> None:
 
 
 @pytest.mark.parametrize("n", [4, 2 * BLOCK_MIN])
+def test_an_id_completed_again_while_others_are_open_is_refused(n: int) -> None:
+    table = Outstanding()
+    table.add(list(range(8, 8 + 8 * n, 8)))
+    table.take(u64(16))
+    with pytest.raises(HarnessFault):
+        table.take(u64(16))
+
+
+@pytest.mark.parametrize("n", [4, 2 * BLOCK_MIN])
 def test_an_id_issued_twice_is_refused(n: int) -> None:
     table = Outstanding()
     table.add(list(range(8, 8 + 8 * n, 8)))

@@ -18,7 +18,9 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from coldmark.core.sut import Complete, Fail, Ids, Indices, Model, SampleLibrary, Tensors
+from coldmark.backends.build import BuildRequest
+from coldmark.core.nouns import Scenario
+from coldmark.core.sut import Complete, Fail, Ids, Indices, Model, SampleLibrary, SystemUnderTest, Tensors
 
 Done = Callable[["Lane", BaseException | None], None]
 
@@ -271,6 +273,13 @@ class QueuedSut:
             if self._timer is not None:
                 self._timer.cancel()
         self._engine.close()
+
+
+def sut_for(name: str, engine: Engine, request: BuildRequest, delay_us: float) -> SystemUnderTest:
+    """The SUT that fits the scenario: inline for the streams, a queue for Server and Offline."""
+    if request.scenario in (Scenario.SINGLE_STREAM, Scenario.MULTI_STREAM):
+        return InlineSut(name, engine, request.model, request.library)
+    return QueuedSut(name, engine, request.model, request.library, delay_s=delay_us * 1e-6)
 
 
 def time_batches(engine: Engine, seconds: float, samples: int) -> NDArray[np.float64]:

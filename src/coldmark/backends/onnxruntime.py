@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import onnxruntime as ort
 
-from coldmark.backends.batching import Done, InlineSut, QueuedSut
+from coldmark.backends.batching import Done, sut_for
 from coldmark.backends.build import Backend, BuildRequest, processors
 from coldmark.core.errors import BackendError, ConfigError
 from coldmark.core.nouns import Precision, Scenario
@@ -147,12 +147,7 @@ def _session(request: BuildRequest, threads: int) -> Any:
 
 
 def _build(request: BuildRequest) -> SystemUnderTest:
-    engine = _Engine(request)
-    if request.scenario in (Scenario.SINGLE_STREAM, Scenario.MULTI_STREAM):
-        return InlineSut("onnxruntime", engine, request.model, request.library)
-    return QueuedSut(
-        "onnxruntime", engine, request.model, request.library, delay_s=request.options.delay_us * 1e-6
-    )
+    return sut_for("onnxruntime", _Engine(request), request, request.options.delay_us)
 
 
 def _versions() -> Mapping[str, str]:

@@ -13,7 +13,7 @@ from typing import Any
 
 import openvino as ov
 
-from coldmark.backends.batching import Done, InlineSut, QueuedSut, pick_bucket
+from coldmark.backends.batching import Done, pick_bucket, sut_for
 from coldmark.backends.build import Backend, BuildRequest, processors
 from coldmark.core.errors import BackendError, ConfigError, DataError
 from coldmark.core.nouns import Precision, Scenario
@@ -185,12 +185,7 @@ def _compile(core: Any, model: Model, size: int, config: Mapping[str, Any]) -> A
 
 
 def _build(request: BuildRequest) -> SystemUnderTest:
-    engine = _Engine(request)
-    if request.scenario in (Scenario.SINGLE_STREAM, Scenario.MULTI_STREAM):
-        return InlineSut("openvino", engine, request.model, request.library)
-    return QueuedSut(
-        "openvino", engine, request.model, request.library, delay_s=request.options.delay_us * 1e-6
-    )
+    return sut_for("openvino", _Engine(request), request, request.options.delay_us)
 
 
 def _versions() -> Mapping[str, str]:
