@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from coldmark.backends import BACKENDS
-from coldmark.backends.batching import pick_bucket
 from coldmark.backends.build import Backend, BuildRequest
+from coldmark.backends.engine import pick_bucket
 from coldmark.backends.openvino import batch_sizes
 from coldmark.core.errors import BackendError, ConfigError, DataError
 from coldmark.core.nouns import Precision, Scenario

@@ -328,6 +328,9 @@ def test_top1_by_hand_counts_a_repeated_sample_once() -> None:
     result = score(np.array([0, 1, 2, 1]), answers)  # sample 1: first 9 (wrong), then 1
     assert (result.value, result.samples) == (pytest.approx(200 / 3), 3)
     assert result.line == "accuracy=66.667%, good=2, total=3"
+    assert result.low is not None
+    assert result.high is not None
+    assert result.low < result.value < result.high
 
 
 @pytest.mark.parametrize("answer", [b"", b"123", b"12345"])

@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 import onnxruntime as ort
 
-from coldmark.backends.batching import Done, sut_for
+from coldmark.backends.batching import sut_for
 from coldmark.backends.build import Backend, BuildRequest, processors
+from coldmark.backends.engine import Done
 from coldmark.core.errors import BackendError, ConfigError
 from coldmark.core.nouns import Precision, Scenario
 from coldmark.core.sut import Model, SystemUnderTest, Tensors

@@ -13,8 +13,9 @@ from typing import Any
 
 import openvino as ov
 
-from coldmark.backends.batching import Done, pick_bucket, sut_for
+from coldmark.backends.batching import sut_for
 from coldmark.backends.build import Backend, BuildRequest, processors
+from coldmark.backends.engine import Done, pick_bucket
 from coldmark.core.errors import BackendError, ConfigError, DataError
 from coldmark.core.nouns import Precision, Scenario
 from coldmark.core.sut import Model, SystemUnderTest, Tensors

@@ -57,6 +57,8 @@ class Accuracy:
     target: float | None
     passed: bool | None  # None: refused or not run, see reason
     samples: int = 0
+    low: float | None = None  # 95 % interval of the value over sets of this size
+    high: float | None = None
     reason: str = ""
 
 

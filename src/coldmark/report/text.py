@@ -84,7 +84,7 @@ def run_text(record: RunRecord, run_dir: str) -> str:
         f"  verdict    {verdict_text(record)}",
     ]
     lines += [f"             {reason}" for reason in record.reasons]
-    lines.append(f"  accuracy   {accuracy_text(record.accuracy)}")
+    lines.append(f"  accuracy   {accuracy_text(record.accuracy)}{_interval(record.accuracy)}")
     lines.append(f"  harness    {_harness_line(record.harness)}")
     shown = [f for f in record.findings if f.severity is Severity.WARNING]
     lines += [f"  warning    {f.rule}: expected {f.expected}, found {f.found}" for f in shown]
@@ -95,6 +95,12 @@ def run_text(record: RunRecord, run_dir: str) -> str:
     )
     lines.append(f"  source     {record.provenance}; this is not an official MLPerf result")
     return "\n".join(lines)
+
+
+def _interval(accuracy: Accuracy | None) -> str:
+    if accuracy is None or accuracy.low is None or accuracy.high is None:
+        return ""
+    return f"; {accuracy.samples} samples, 95 % interval {accuracy.low:.2f} to {accuracy.high:.2f}"
 
 
 def _metric_name(metric: Metric | None) -> str:

@@ -194,7 +194,14 @@ def _accuracy(plan: Plan, task: Task, test: TestRun | None) -> Accuracy:
     score = task.scorer(log.indices, log.answers)
     digest = sha256(test.directory / ACCURACY)
     write_whole(test.directory / ACCURACY_TEXT, f"{score.line}\nhash={digest}\n")
-    return replace(empty, value=score.value, samples=score.samples, passed=score.value >= gate.target)
+    return replace(
+        empty,
+        value=score.value,
+        samples=score.samples,
+        low=score.low,
+        high=score.high,
+        passed=score.value >= gate.target,
+    )
 
 
 def require_complete(log: AccuracyLog, samples: int, path: Path) -> None:

@@ -40,6 +40,8 @@ class Score:
     value: float
     samples: int
     line: str  # as the official accuracy script prints it
+    low: float | None = None  # 95 % interval of the value, where the metric has one
+    high: float | None = None
 
 
 Scorer = Callable[[NDArray[np.int64], Sequence[bytes]], Score]

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from coldmark.core.errors import DataError
 from coldmark.core.sut import Answers, Tensors
+from coldmark.stats.intervals import share_interval
 from coldmark.workloads.task import Score, Scorer
 
 # The official accuracy script reads a label as one little-endian float32 by default.
@@ -49,9 +50,15 @@ def top1(labels: NDArray[np.int64]) -> Scorer:
             raise DataError(f"a sample index is outside 0 to {len(labels) - 1}", where="the accuracy log")
         found = np.frombuffer(b"".join(answers[i] for i in first), LABEL)
         good = int(np.count_nonzero(found == labels[indices[first]]))
-        share = 100.0 * good / max(1, len(first))
+        total = len(first)
+        low, high = share_interval(good, total) if total else (0.0, 1.0)
+        share = 100.0 * good / max(1, total)
         return Score(
-            value=share, samples=len(first), line=f"accuracy={share:.3f}%, good={good}, total={len(first)}"
+            value=share,
+            samples=total,
+            line=f"accuracy={share:.3f}%, good={good}, total={total}",
+            low=100 * low,
+            high=100 * high,
         )
 
     return score
