@@ -401,9 +401,12 @@ def test_a_run_is_not_resumed_with_other_software(coldmark: Coldmark, tmp_path: 
 
 
 @pytest.mark.loadgen
-def test_ctrl_c_ends_a_run_with_130_and_a_record_that_says_so(coldmark: Coldmark, tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_ends_a_run_with_130_and_a_record_that_says_so(
+    number: signal.Signals, coldmark: Coldmark, tmp_path: Path
+) -> None:
     process = start_long_run(tmp_path)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     assert process.wait(20) == 130
     (record,) = json.loads(coldmark("runs", "list", "--json").stdout)
     assert record["state"] == "interrupted"

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import importlib
 import os
+import signal
 import sys
+from types import FrameType
 
 import click
 
@@ -56,8 +58,14 @@ def cli() -> None:
     """
 
 
+def _terminate(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
 def main() -> None:
     """Entry point: errors as text on stderr, each with its exit code."""
+    for number in (signal.SIGTERM, signal.SIGHUP):  # as Ctrl-C: a run's record shall say how it ended
+        signal.signal(number, _terminate)
     try:
         code = cli.main(standalone_mode=False)
         sys.stdout.flush()
