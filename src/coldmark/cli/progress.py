@@ -20,6 +20,8 @@ WORDS = {
     Phase.DONE: "done",
 }
 PLAIN_EVERY_S = 15.0
+LIVE_HZ = 2
+"""The terminal is redrawn no oftener: drawing takes processor time from what is measured."""
 
 
 def tick_text(tick: Tick) -> str:
@@ -56,7 +58,7 @@ def _live(label: str) -> Iterator[OnTick]:
     from rich.console import Console
     from rich.status import Status
 
-    with Status(f"{label}: starting", console=Console(stderr=True)) as status:
+    with Status(f"{label}: starting", console=Console(stderr=True), refresh_per_second=LIVE_HZ) as status:
         yield lambda tick: status.update(f"{label}  {tick_text(tick)}")
 
 
