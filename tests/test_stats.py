@@ -1,4 +1,4 @@
-"""Early stopping, intervals, percentiles, the queue."""
+"""Early stopping, intervals, the queue."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from coldmark.stats.early_stopping import floor_queries, min_passing, min_queries
-from coldmark.stats.intervals import mean_interval, share_interval
-from coldmark.stats.percentiles import loadgen_percentile
+from coldmark.stats.intervals import share_interval
 from coldmark.stats.queueing import batch_latencies, highest_rate
 
 
@@ -71,25 +70,6 @@ def test_the_share_lies_in_its_interval(case: tuple[int, int]) -> None:
     hits, n = case
     low, high = share_interval(hits, n)
     assert 0 <= low <= hits / n <= high <= 1
-
-
-def test_the_mean_interval_by_hand() -> None:
-    mean, low, high = mean_interval([1.0, 2.0, 3.0])
-    assert mean == 2.0
-    assert high - mean == pytest.approx(4.302653 / math.sqrt(3), rel=1e-5)  # t(0.975, 2) * s / sqrt(3), s = 1
-    assert mean - low == pytest.approx(high - mean)
-
-
-def test_one_value_has_no_interval_and_none_is_an_error() -> None:
-    assert mean_interval([5.0]) == (5.0, -math.inf, math.inf)
-    with pytest.raises(ValueError, match="no values"):
-        mean_interval([])
-
-
-def test_loadgens_percentile_takes_the_element_at_the_floor() -> None:
-    latencies = np.arange(100, dtype=np.int64)
-    assert loadgen_percentile(latencies, 0.90) == 90
-    assert loadgen_percentile(latencies[:1], 0.99) == 0
 
 
 def test_two_arrivals_at_a_busy_server_by_hand() -> None:

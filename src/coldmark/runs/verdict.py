@@ -100,7 +100,7 @@ def _sequence(log: RunLog, plan: Plan, seed: int, count: int) -> list[Finding]:
     """Whether the samples LoadGen drew are the round's own, and in which of its two forms."""
     total = log.number("qsl_reported_total_count")
     loaded = loaded_set(log)
-    if total is None or not loaded or not loaded or int(total) >= 1 << 16:
+    if total is None or not loaded or int(total) >= 1 << 16:
         return []
     form = recognise(seed, int(total), loaded[:count])
     found = (

@@ -1,1 +1,1 @@
-"""Percentiles, early stopping, intervals: pure functions, no I/O."""
+"""Early stopping, intervals, queues: pure functions, no I/O."""

@@ -1,11 +1,8 @@
-"""Intervals for shares and means."""
+"""Intervals for shares."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
-
-from scipy.stats import beta, t
+from scipy.stats import beta
 
 
 def share_interval(hits: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
@@ -19,16 +16,3 @@ def share_interval(hits: int, n: int, confidence: float = 0.95) -> tuple[float, 
     low = 0.0 if hits == 0 else float(beta.ppf(tail, hits, n - hits + 1))
     high = 1.0 if hits == n else float(beta.ppf(1 - tail, hits + 1, n - hits))
     return low, high
-
-
-def mean_interval(values: Sequence[float], confidence: float = 0.95) -> tuple[float, float, float]:
-    """Mean and Student interval (mean, low, high). One value alone has an infinite interval."""
-    n = len(values)
-    if n == 0:
-        raise ValueError("no values")
-    mean = math.fsum(values) / n
-    if n == 1:
-        return mean, -math.inf, math.inf
-    variance = math.fsum((v - mean) ** 2 for v in values) / (n - 1)
-    half = float(t.ppf((1 + confidence) / 2, n - 1)) * math.sqrt(variance / n)
-    return mean, mean - half, mean + half
