@@ -1,0 +1,127 @@
+"""`coldmark twin`: the server twin. Everything it prints is simulated."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from coldmark.cli.options import json_option
+from coldmark.core.codec import dump_json
+from coldmark.core.errors import ConfigError
+
+# The twin's matrices are small: a second BLAS thread costs more than it brings.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+
+@click.group()
+def twin() -> None:
+    """Simulate a server: its score, temperatures, clocks and power, and what its cooling is worth."""
+
+
+def benchmark_options() -> Decorator:
+    """`--workload`, `--scenario`, `--suite`, `--round`."""
+
+    def add(function: Callable[..., Any]) -> Callable[..., Any]:
+        for option in (
+            click.option("--round", "round_", default="v2.1", help="The round whose rules are followed."),
+            click.option("--suite", help="datacenter or edge. [default: the one that has the scenario]"),
+            click.option(
+                "--scenario", default="Offline", help="Offline, Server, SingleStream or MultiStream."
+            ),
+            click.option("--workload", required=True, help="A benchmark of the round, e.g. bert-99."),
+        ):
+            function = option(function)
+        return function
+
+    return add
+
+
+def operation_options() -> Decorator:
+    """What the user may turn."""
+
+    def add(function: Callable[..., Any]) -> Callable[..., Any]:
+        for option in (
+            click.option("--fan-share", type=float, help="Fan duty, share of full speed."),
+            click.option("--inlet-degc", type=float, help="Air inlet temperature."),
+            click.option("--power-limit-w", type=float, help="Power limit of each accelerator."),
+            click.option("--flow-l-per-min", type=float, help="Coolant flow of the whole server."),
+            click.option("--supply-degc", type=float, help="Coolant supply temperature."),
+        ):
+            function = option(function)
+        return function
+
+    return add
+
+
+def make_spec(server: str, options: dict[str, Any]) -> Any:
+    """Flags as a twin spec. Raises ConfigError naming what is wrong."""
+    from coldmark.core.nouns import Scenario, Suite
+    from coldmark.runs.twin_setup import TwinSpec
+    from coldmark.thermal.assembly import Operation
+
+    check_finite(options)
+    suite = options.get("suite")
+    return TwinSpec(
+        server=server,
+        workload=options["workload"],
+        scenario=Scenario.parse(options["scenario"], where="--scenario"),  # type: ignore[arg-type]
+        suite=Suite.parse(suite, where="--suite") if suite else None,  # type: ignore[arg-type]
+        cooling=options.get("cooling"),
+        round=options.get("round_", "v2.1"),
+        duration_s=options.get("duration_s", 600.0),
+        at=Operation(
+            limit_w=options.get("power_limit_w"),
+            supply_degc=options.get("supply_degc"),
+            flow_l_per_min=options.get("flow_l_per_min"),
+            inlet_degc=options.get("inlet_degc"),
+            fan_share=options.get("fan_share"),
+        ),
+    )
+
+
+def check_finite(options: dict[str, Any]) -> None:
+    """Numbers are numbers, and a fan share is a share. Raises ConfigError."""
+    import math
+
+    for key, value in options.items():
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ConfigError(f"{value} is no number to work with", where=f"--{key.replace('_', '-')}")
+    share = options.get("fan_share")
+    if share is not None and not 0.05 <= share <= 1:
+        raise ConfigError(f"{share:g}", where="--fan-share", hint="permitted: 0.05 to 1")
+
+
+@twin.command("run")
+@click.argument("server")
+@benchmark_options()
+@click.option("--cooling", help="A cooling design of the server. [default: as built]")
+@operation_options()
+@click.option("--duration-s", type=float, default=600.0, show_default=True, help="Simulated seconds.")
+@click.option(
+    "--plot", type=click.Path(dir_okay=False, path_type=Path), help="Write a .png or .svg over time."
+)
+@click.option(
+    "--trace", type=click.Path(dir_okay=False, path_type=Path), help="Write the columns over time as .csv."
+)
+@json_option()
+def run(server: str, as_json: bool, plot: Path | None, trace: Path | None, **options: Any) -> None:
+    """Simulate one benchmark on SERVER (an id of `twin list`, or a .toml file)."""
+    from coldmark.report.twin import run_json, run_text
+    from coldmark.runs.twin import run_twin
+
+    found = run_twin(make_spec(server, options), trace=bool(plot or trace))
+    if plot:
+        from coldmark.report.twin_plot import plot_run
+
+        plot_run(found, plot)
+    if trace:
+        from coldmark.report.twin_plot import write_trace
+
+        write_trace(found, trace)
+    click.echo(dump_json(run_json(found)) if as_json else run_text(found), nl=not as_json)

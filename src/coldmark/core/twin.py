@@ -1,0 +1,132 @@
+"""What a twin answers: nouns that the composing room makes and the report room prints."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from coldmark.core.nouns import Measurement, Provenance, Scenario, Suite
+from coldmark.core.record import Metric
+
+NOT_MEASURED = "simulated, not measured; not an MLPerf result"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AcceleratorState:
+    """One accelerator at the end of a run."""
+
+    name: str
+    mhz: float
+    power_w: float
+    die_degc: float
+    memory_degc: float
+    reason: str  # why its clock is not higher
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PowerState:
+    """Electrical power of the server at the end of a run, and where its heat goes."""
+
+    wall_w: float  # at the plug; fans and power-supply losses inside, the coolant pump outside
+    accelerators_w: float
+    fans_w: float
+    pump_w: float
+    coolant_share: float  # of all heat
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TwinEvent:
+    at_s: float
+    component: str
+    what: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TwinRun:
+    """One simulated benchmark on one server."""
+
+    provenance: Provenance = Provenance.SIMULATED
+    note: str = NOT_MEASURED
+    server: str
+    server_name: str
+    cooling: str
+    workload: str
+    scenario: Scenario
+    suite: Suite
+    round: str
+    metric: Metric
+    interval: Measurement  # of the metric, 90 %
+    limit_w: float
+    supply_degc: float | None
+    flow_l_per_min: float | None
+    inlet_degc: float
+    duration_s: float
+    accelerators: tuple[AcceleratorState, ...]
+    others_degc: dict[str, float]
+    reasons: dict[str, float]  # reason -> share of accelerator-seconds
+    power: PowerState
+    energy_j: float
+    samples_per_j: float | None
+    balance_residual: float
+    dew_margin_k: float | None
+    host_limited: bool
+    events: tuple[TwinEvent, ...]
+    published: Measurement | None = None
+    assumptions: tuple[str, ...] = ()
+    trace: dict[str, list[Any]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Share:
+    """One factor of a ratio of two scores."""
+
+    name: str
+    factor: float
+    low: float | None = None
+    high: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EqualLimit:
+    """Both servers at one power limit: what cooling alone is worth there."""
+
+    limit_w: float
+    ratio: float  # per accelerator
+    low: float | None
+    high: float | None
+    a_degc: float
+    b_degc: float
+    a_throttled: bool
+    b_throttled: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TwinCompare:
+    """Two servers, or one in two cooling designs: the ratio of scores and what it is made of."""
+
+    provenance: Provenance = Provenance.SIMULATED
+    note: str = NOT_MEASURED
+    a: TwinRun
+    b: TwinRun
+    ratio: Measurement
+    per_accelerator: float
+    shares: tuple[Share, ...]  # their product is the ratio
+    order: str
+    equal_limit: tuple[EqualLimit, ...]
+    equal_limit_note: str
+    published_ratio: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """One line of the validation table."""
+
+    id: str
+    what: str
+    kind: str  # "closed form", "not fitted", "fitted", "reported"
+    measured: str
+    predicted: str
+    error: str
+    tolerance: str
+    passed: bool | None  # None: reported without a verdict
+    source: str

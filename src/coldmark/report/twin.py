@@ -1,0 +1,158 @@
+"""Twin results as text. Every block says that it is simulated."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from coldmark.core.codec import to_plain
+from coldmark.core.nouns import Measurement
+from coldmark.core.twin import Check, TwinCompare, TwinRun
+from coldmark.report.text import metric_text, number, table
+
+FOOT = "simulated, not measured; not an MLPerf result"
+
+
+def run_json(run: TwinRun) -> dict[str, Any]:
+    """The object `--json` prints: `metric` as of a run, and what stands behind it."""
+    plain: dict[str, Any] = to_plain(run)
+    if not run.trace:
+        plain.pop("trace")
+    return plain
+
+
+def interval_text(m: Measurement) -> str:
+    """`[325 000, 345 000]`, or nothing where there is none."""
+    if m.low is None or m.high is None:
+        return ""
+    return f"  [{number(m.low)} to {number(m.high)}] 90 %"
+
+
+def degc(value: float) -> str:
+    return f"{value:.1f}"
+
+
+def run_text(run: TwinRun) -> str:
+    """One simulated benchmark."""
+    lines = [
+        f"{run.server_name}, cooling: {run.cooling}",
+        f"{run.workload} {run.scenario} ({run.suite}, {run.round}), SIMULATED for {run.duration_s:g} s",
+        f"  {run.metric.name:10} {metric_text(run.metric)}{interval_text(run.interval)}",
+    ]
+    if run.published:
+        off = run.metric.value / run.published.value - 1
+        lines.append(
+            f"  published  {number(run.published.value)} {run.published.unit}  (simulated {off:+.1%}; "
+            f"{run.published.method})"
+        )
+    lines += [f"  limit      {run.limit_w:g} W a module; {_supply(run)}", ""]
+    lines.append(_accelerators(run))
+    lines += ["", f"  why        {_reasons(run)}{'; the hosts feed no more' if run.host_limited else ''}"]
+    lines += _power(run)
+    lines += [f"  {e.at_s:8.1f} s {e.component}: {e.what}" for e in run.events[:6]]
+    if len(run.events) > 6:
+        lines.append(f"  ... and {len(run.events) - 6} more events (--json)")
+    lines.append(f"  balance    in - out - stored = {run.balance_residual:.1e} of the heat in")
+    lines.append(f"  source     {FOOT}")
+    return "\n".join(lines)
+
+
+def _supply(run: TwinRun) -> str:
+    air = f"air {run.inlet_degc:g} degC"
+    if run.supply_degc is None:
+        return air
+    return f"coolant {run.supply_degc:g} degC, {run.flow_l_per_min:g} L/min; {air}"
+
+
+def _accelerators(run: TwinRun) -> str:
+    rows: list[list[str]] = []
+    groups: dict[tuple[str, ...], list[str]] = {}
+    for a in run.accelerators:
+        key = (f"{a.mhz:.0f}", f"{a.power_w:.0f}", degc(a.die_degc), degc(a.memory_degc), a.reason)
+        groups.setdefault(key, []).append(a.name)
+    for state, names in groups.items():
+        label = names[0] if len(names) == 1 else f"{len(names)}x {names[0]}.."
+        rows.append([f"  {label}", *state])
+    return table(["  accelerators", "MHz", "W", "die degC", "HBM degC", "clock held by"], rows)
+
+
+def _reasons(run: TwinRun) -> str:
+    return ", ".join(
+        f"{name} {share:.0%}" for name, share in sorted(run.reasons.items(), key=lambda x: -x[1])
+    )
+
+
+def _power(run: TwinRun) -> list[str]:
+    p = run.power
+    pump = f", coolant pump {p.pump_w:.0f} W beside it" if run.supply_degc is not None else ""
+    inside = f"accelerators {p.accelerators_w:.0f}, fans {p.fans_w:.0f}"
+    lines = [f"  power      {p.wall_w:.0f} W at the wall: {inside}{pump}"]
+    if run.supply_degc is not None:
+        lines.append(f"  heat       {p.coolant_share:.0%} leaves with the coolant")
+    if run.samples_per_j is not None:
+        lines.append(
+            f"  energy     {run.energy_j / 3.6e6:.3f} kWh, {number(run.samples_per_j)} samples/J at the wall"
+        )
+    return lines
+
+
+def servers_table(rows: Sequence[Sequence[str]]) -> str:
+    """`twin list`."""
+    head = ["server", "name", "accelerators", "limit", "cooling", "published"]
+    return table(head, rows) + f"\nmodels to simulate with: {FOOT}"
+
+
+def compare_text(c: TwinCompare) -> str:
+    """Two servers side by side, the split of their ratio, and the equal-limit counterfactual."""
+    head = ["", "A", "B"]
+    rows = [
+        ["server", c.a.server, c.b.server],
+        ["cooling", c.a.cooling, c.b.cooling],
+        ["limit", f"{c.a.limit_w:g} W", f"{c.b.limit_w:g} W"],
+        [f"{c.a.metric.name} [{c.a.metric.unit}]", number(c.a.metric.value), number(c.b.metric.value)],
+        ["", interval_text(c.a.interval).strip(), interval_text(c.b.interval).strip()],
+        ["hottest die", f"{_hottest(c.a):.1f} degC", f"{_hottest(c.b):.1f} degC"],
+        ["wall", f"{c.a.power.wall_w:.0f} W", f"{c.b.power.wall_w:.0f} W"],
+    ]
+    published = "" if c.published_ratio is None else f"   published {c.published_ratio:.4f}"
+    lines = [
+        f"{c.a.workload} {c.a.scenario}, SIMULATED",
+        table(head, rows),
+        "",
+        f"A over B     {c.ratio.value:.4f}{_span(c.ratio.low, c.ratio.high)}{published}",
+        *(f"  {s.name:14} {s.factor:.4f}{_span(s.low, s.high)}" for s in c.shares),
+        f"  ({c.order})",
+        "",
+        "at equal power limit, per accelerator (what cooling alone is worth):",
+    ]
+    for e in c.equal_limit:
+        why = [n for n, t in (("A", e.a_throttled), ("B", e.b_throttled)) if t]
+        tail = f"; {' and '.join(why)} throttled" if why else ""
+        dies = f"dies {e.a_degc:.1f} and {e.b_degc:.1f} degC"
+        lines.append(f"  {e.limit_w:5.0f} W  {e.ratio:.4f}{_span(e.low, e.high)}  {dies}{tail}")
+    if c.equal_limit_note:
+        lines.append(f"  {c.equal_limit_note}")
+    return "\n".join([*lines, FOOT])
+
+
+def _hottest(run: TwinRun) -> float:
+    return max(a.die_degc for a in run.accelerators)
+
+
+def _span(low: float | None, high: float | None) -> str:
+    return "" if low is None or high is None else f"  [{low:.4f} to {high:.4f}]"
+
+
+def checks_text(checks: Sequence[Check]) -> str:
+    """The validation table, and what it adds up to."""
+    rows = []
+    for c in checks:
+        verdict = {True: "pass", False: "FAIL", None: "-"}[c.passed]
+        rows.append([c.id, c.what, c.kind, c.measured, c.predicted, c.error, c.tolerance, verdict])
+    judged = [c for c in checks if c.passed is not None]
+    failed = [c.id for c in judged if not c.passed]
+    tail = f"{len(judged) - len(failed)} of {len(judged)} checks passed"
+    if failed:
+        tail += f"; failed: {', '.join(failed)}"
+    head = ["check", "what", "kind", "expected", "predicted", "error", "tolerance", "verdict"]
+    return f"{table(head, rows)}\n{tail}\npredicted: {FOOT}"
