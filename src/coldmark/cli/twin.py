@@ -125,3 +125,73 @@ def run(server: str, as_json: bool, plot: Path | None, trace: Path | None, **opt
 
         write_trace(found, trace)
     click.echo(dump_json(run_json(found)) if as_json else run_text(found), nl=not as_json)
+
+
+@twin.command("compare")
+@click.argument("server_a")
+@click.argument("server_b", required=False)
+@benchmark_options()
+@click.option("--cooling-a", help="Cooling design of A. [default: as built]")
+@click.option("--cooling-b", help="Cooling design of B. [default: as built]")
+@operation_options()
+@json_option()
+def compare(
+    server_a: str,
+    server_b: str | None,
+    cooling_a: str | None,
+    cooling_b: str | None,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Compare SERVER_A with SERVER_B, or one server in two cooling designs.
+
+    The ratio of scores is split into power limit, leakage, throttling and host, and both are put at one power
+    limit. The options that turn something (--supply-degc and the like) turn it where it exists.
+    """
+    from dataclasses import replace
+
+    from coldmark.report.twin import compare_text
+    from coldmark.runs.twin_compare import compare as compare_specs
+
+    if server_b is None and cooling_b is None and cooling_a is None:
+        raise ConfigError(
+            "compare with what?",
+            where="coldmark twin compare",
+            hint="a second server, or --cooling-a and --cooling-b",
+        )
+    a = replace(make_spec(server_a, options), cooling=cooling_a)
+    b = replace(make_spec(server_b or server_a, options), cooling=cooling_b)
+    found = compare_specs(*(_without_coolant_where_dry(s) for s in (a, b)))
+    click.echo(dump_json(found) if as_json else compare_text(found), nl=not as_json)
+
+
+def _without_coolant_where_dry(spec: Any) -> Any:
+    """The spec without coolant settings where its cooling has no coolant."""
+    from dataclasses import replace
+
+    from coldmark.thermal.assembly import find_design
+    from coldmark.thermal.catalogue import find_server
+
+    design = find_design(find_server(spec.server), spec.cooling)[1]
+    if "plate" in (design.gpu, design.cpu, design.memory, design.rest):
+        return spec
+    return replace(spec, at=replace(spec.at, supply_degc=None, flow_l_per_min=None))
+
+
+@twin.command("validate")
+@json_option()
+def validate(as_json: bool) -> None:
+    """Check the twin against closed forms and published data: the whole table, misses included."""
+    import sys
+
+    from coldmark.core.errors import EXIT_INVALID
+    from coldmark.report.twin import checks_text
+    from coldmark.runs.twin_validate import validate as run_checks
+
+    checks = run_checks()
+    if as_json:
+        click.echo(dump_json({"provenance": "simulated", "checks": checks}), nl=False)
+    else:
+        click.echo(checks_text(checks))
+    if any(c.passed is False for c in checks):
+        sys.exit(EXIT_INVALID)

@@ -155,7 +155,8 @@ class Host:
 
     rate_factor: Parameter  # score per accelerator at equal clocks, over the server the shares were fitted on
     feed_gb_per_s: Parameter  # samples the hosts can bring to the accelerators together
-    supply_share: Parameter  # efficiency of the power supplies
+    supply_share: Parameter  # efficiency of the power supplies under load
+    supply_idle_share: Parameter  # and at idle, far below their rating
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -116,7 +116,8 @@ def rest(
     limit = np.broadcast_to(limit[:, None], (b, g))
     others = other_power(asm, load=not idle) if others_w is None else others_w
     psu = list(asm.other).index("supplies") if "supplies" in asm.other else None
-    loss = 1.0 / asm.server.host.supply_share.value - 1.0
+    host = asm.server.host
+    loss = 1.0 / (host.supply_idle_share if idle else host.supply_share).value - 1.0
     reach = inf.h[:g, :g].sum(axis=1)[None, :]
     reach_memory = inf.h[g : 2 * g, :g].sum(axis=1)[None, :]
     memory_w = p.memory_idle_w.value if idle else p.memory_load_w.value
