@@ -195,3 +195,156 @@ def validate(as_json: bool) -> None:
         click.echo(checks_text(checks))
     if any(c.passed is False for c in checks):
         sys.exit(EXIT_INVALID)
+
+
+@twin.command("list")
+@json_option()
+def list_servers(as_json: bool) -> None:
+    """List the servers that can be simulated."""
+    from coldmark.report.twin import servers_table
+    from coldmark.thermal.catalogue import find_part, find_server, server_ids
+
+    models = [find_server(name) for name in server_ids()]
+    if as_json:
+        rows = [
+            {
+                "id": m.id,
+                "name": m.name,
+                "accelerators": m.gpu.count,
+                "part": m.gpu.part,
+                "default_limit_w": m.gpu.default_limit_w.value,
+                "designs": list(m.designs),
+                "design": m.design,
+                "published": m.published,
+            }
+            for m in models
+        ]
+        click.echo(dump_json({"provenance": "simulated", "servers": rows}), nl=False)
+        return
+    click.echo(
+        servers_table(
+            [
+                [
+                    m.id,
+                    m.name,
+                    f"{m.gpu.count}x {find_part(m.gpu.part).name}",
+                    f"{m.gpu.default_limit_w.value:g} W",
+                    ", ".join([m.design, *(d for d in m.designs if d != m.design)]),
+                    m.published or "-",
+                ]
+                for m in models
+            ]
+        )
+    )
+
+
+@twin.command("show")
+@click.argument("server")
+@json_option()
+def show(server: str, as_json: bool) -> None:
+    """Show every parameter of SERVER with its uncertainty and source."""
+    from coldmark.core.codec import to_plain
+    from coldmark.report.twin import server_text
+    from coldmark.thermal.catalogue import find_part, find_server
+    from coldmark.thermal.parameters import walk
+
+    model = find_server(server)
+    part = find_part(model.gpu.part)
+    if as_json:
+        found = {"provenance": "simulated", "server": model, "part": part}
+        click.echo(dump_json({k: to_plain(v) for k, v in found.items()}), nl=False)
+        return
+    named = [*((f"part.{path}", p) for path, _, p in walk(part)), *((path, p) for path, _, p in walk(model))]
+    rows = [[path, f"{p.value:g}", p.unit, f"{p.uncertainty:g}", p.source] for path, p in named]
+    click.echo(server_text(to_plain(model), rows))
+
+
+@twin.command("sweep")
+@click.argument("server")
+@benchmark_options()
+@click.option("--cooling", help="A cooling design of the server. [default: as built]")
+@click.option("--supply-degc", help="LOW:HIGH:COUNT or a list, e.g. 20:55:8.")
+@click.option("--flow-l-per-min", help="LOW:HIGH:COUNT or a list.")
+@click.option("--power-limit-w", help="LOW:HIGH:COUNT or a list.")
+@click.option("--inlet-degc", help="LOW:HIGH:COUNT or a list.")
+@click.option(
+    "--plot", type=click.Path(dir_okay=False, path_type=Path), help="Write the map as .png or .svg."
+)
+@json_option()
+def sweep(server: str, as_json: bool, plot: Path | None, **options: Any) -> None:
+    """Map score and energy of SERVER over supply, flow and power limit."""
+    from coldmark.report.twin import sweep_text
+    from coldmark.runs.twin_sweep import Grid, spread
+    from coldmark.runs.twin_sweep import sweep as run_sweep
+
+    keys = {"supply_degc": "supply_degc", "flow_l_per_min": "flow_l_per_min", "inlet_degc": "inlet_degc"}
+    keys["power_limit_w"] = "limit_w"
+    grid = Grid(
+        **{
+            field: spread(text, where=f"--{key.replace('_', '-')}")
+            for key, field in keys.items()
+            if (text := options.pop(key)) is not None
+        }
+    )
+    found = run_sweep(make_spec(server, options), grid)
+    if plot:
+        from coldmark.report.twin_plot import plot_sweep
+
+        plot_sweep(found, plot)
+    click.echo(dump_json(found) if as_json else sweep_text(found), nl=not as_json)
+
+
+@twin.command("fault")
+@click.argument("server")
+@benchmark_options()
+@click.option("--cooling", help="A cooling design of the server. [default: as built]")
+@operation_options()
+@click.option("--fault", "fault_name", required=True, help="pump, flow, fan or foul.")
+@click.option("--accelerator", type=int, default=0, show_default=True, help="Whose plate or sink is fouled.")
+@click.option("--factor", type=float, default=4.0, show_default=True, help="On its film resistance.")
+@click.option("--duration-s", type=float, default=600.0, show_default=True, help="At most so many seconds.")
+@json_option()
+def fault(
+    server: str, fault_name: str, accelerator: int, factor: float, as_json: bool, **options: Any
+) -> None:
+    """Break the cooling of SERVER under load: seconds until throttle and shut-down, per component."""
+    from coldmark.report.twin import fault_text
+    from coldmark.runs.twin_fault import break_it, find_fault
+
+    check_finite({"factor": factor})
+    found = break_it(
+        make_spec(server, options), find_fault(fault_name), accelerator=accelerator, factor=factor
+    )
+    click.echo(dump_json(found) if as_json else fault_text(found), nl=not as_json)
+
+
+@twin.command("calibrate")
+@click.option(
+    "--points", type=click.Path(dir_okay=False, path_type=Path), help="A .toml of [[points]] to fit on."
+)
+@click.option(
+    "--telemetry",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="A .csv with power_w, die_degc, reference_degc of one accelerator at rest.",
+)
+@click.option("--write", type=click.Path(dir_okay=False, path_type=Path), help="Write the fit as .json.")
+@json_option()
+def calibrate(points: Path | None, telemetry: Path | None, write: Path | None, as_json: bool) -> None:
+    """Fit shares and powers again, with intervals, and say what the data does not determine.
+
+    Without options: on the published scores that ship, as the shipped fit was made.
+    """
+    from coldmark.report.twin import calibration_text
+    from coldmark.runs.twin_calibrate import describe, fit_all, fit_points, fit_telemetry
+    from coldmark.store.rundir import write_whole
+
+    if points and telemetry:
+        raise ConfigError("--points and --telemetry exclude each other", where="coldmark twin calibrate")
+    if telemetry:
+        found = fit_telemetry(telemetry)
+    else:
+        fit = fit_points(points) if points else fit_all()
+        found = describe(fit)
+        if write:
+            write_whole(write, dump_json(fit))
+    click.echo(dump_json(found) if as_json else calibration_text(found), nl=not as_json)

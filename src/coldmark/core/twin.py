@@ -130,3 +130,93 @@ class Check:
     tolerance: str
     passed: bool | None  # None: reported without a verdict
     source: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SweepPoint:
+    """One operating point at rest."""
+
+    supply_degc: float | None
+    flow_l_per_min: float | None
+    inlet_degc: float
+    limit_w: float
+    rate_per_s: float
+    wall_w: float
+    pump_w: float
+    die_degc: float  # the hottest
+    memory_degc: float
+    j_per_sample: float  # wall and pump
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SweepResult:
+    """A map, and how far the cooling can be relaxed at the server's own limit."""
+
+    provenance: Provenance
+    note: str
+    server: str
+    cooling: str
+    workload: str
+    unit: str
+    points: tuple[SweepPoint, ...]
+    warmest_supply_degc: float | None
+    least_flow_l_per_min: float | None
+    least_pump_w: float | None
+    nothing_share: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FaultLine:
+    """What became of one component; None: it did not come to that."""
+
+    component: str
+    limit_degc: float
+    throttle_s: float | None
+    slow_down_s: float | None
+    shut_down_s: float | None
+    highest_degc: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FaultResult:
+    """One fault, from rest under load."""
+
+    provenance: Provenance
+    note: str
+    server: str
+    cooling: str
+    workload: str
+    fault: str
+    assumption: str
+    lasted_s: float
+    lines: tuple[FaultLine, ...]
+    rate_before: float
+    rate_after: float
+    balance_residual: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FittedParameter:
+    """One unknown of a calibration."""
+
+    name: str
+    value: float
+    low: float  # 90 %
+    high: float
+    unit: str
+    spread_of_prior: float  # posterior over prior deviation; near 1: the data does not tell
+    determined: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CalibrationResult:
+    """What a calibration found, and what the data does not determine."""
+
+    provenance: Provenance
+    note: str
+    points: int
+    residual_share: float
+    parameters: tuple[FittedParameter, ...]
+    batch_overhead_s: dict[str, float]
+    source: str

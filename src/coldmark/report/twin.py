@@ -7,7 +7,7 @@ from typing import Any
 
 from coldmark.core.codec import to_plain
 from coldmark.core.nouns import Measurement
-from coldmark.core.twin import Check, TwinCompare, TwinRun
+from coldmark.core.twin import CalibrationResult, Check, FaultResult, SweepResult, TwinCompare, TwinRun
 from coldmark.report.text import metric_text, number, table
 
 FOOT = "simulated, not measured; not an MLPerf result"
@@ -156,3 +156,101 @@ def checks_text(checks: Sequence[Check]) -> str:
         tail += f"; failed: {', '.join(failed)}"
     head = ["check", "what", "kind", "expected", "predicted", "error", "tolerance", "verdict"]
     return f"{table(head, rows)}\n{tail}\npredicted: {FOOT}"
+
+
+def sweep_text(s: SweepResult, most: int = 60) -> str:
+    """The map as a table, and what the cooling could do without."""
+    head = ["supply degC", "flow L/min", "inlet degC", "limit W", f"rate {s.unit}", "wall W", "pump W"]
+    head += ["die degC", "HBM degC", "J/sample", "clock held by"]
+    rows = [
+        [
+            "-" if p.supply_degc is None else f"{p.supply_degc:.1f}",
+            "-" if p.flow_l_per_min is None else f"{p.flow_l_per_min:.2f}",
+            f"{p.inlet_degc:.1f}",
+            f"{p.limit_w:.0f}",
+            number(p.rate_per_s),
+            f"{p.wall_w:.0f}",
+            f"{p.pump_w:.1f}",
+            degc(p.die_degc),
+            degc(p.memory_degc),
+            f"{p.j_per_sample:.4g}",
+            p.reason,
+        ]
+        for p in s.points[:most]
+    ]
+    lines = [f"{s.server}, cooling: {s.cooling}, {s.workload} Offline at rest, SIMULATED", table(head, rows)]
+    if len(s.points) > most:
+        lines.append(f"... and {len(s.points) - most} more (--json)")
+    if (
+        s.warmest_supply_degc is not None
+        and s.least_flow_l_per_min is not None
+        and s.least_pump_w is not None
+    ):
+        lines += [
+            f"warmest supply that loses nothing: {s.warmest_supply_degc:.1f} degC (own flow and limit)",
+            f"least flow that loses nothing: {s.least_flow_l_per_min:.2f} L/min, pump {s.least_pump_w:.1f} W",
+            f"(nothing: under {s.nothing_share:.1%} of the score; no flow below the plates' tables is tried)",
+        ]
+    return "\n".join([*lines, FOOT])
+
+
+def fault_text(f: FaultResult) -> str:
+    """Seconds until each thing happens, per component."""
+    head = ["component", "limit degC", "throttle s", "slow-down s", "shut-down s", "highest degC"]
+    rows = [
+        [
+            line.component,
+            f"{line.limit_degc:g}",
+            _seconds(line.throttle_s),
+            _seconds(line.slow_down_s),
+            _seconds(line.shut_down_s),
+            degc(line.highest_degc),
+        ]
+        for line in f.lines
+    ]
+    return "\n".join(
+        [
+            f"{f.server}, cooling: {f.cooling}, {f.workload} at rest under load, then: {f.fault}. SIMULATED",
+            table(head, rows),
+            f"rate {number(f.rate_before)} before, {number(f.rate_after)} at the end ({f.lasted_s:.1f} s)",
+            f"assumed: {f.assumption}",
+            f"balance: {f.balance_residual:.1e} of the heat in",
+            FOOT,
+        ]
+    )
+
+
+def _seconds(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"
+
+
+def calibration_text(c: CalibrationResult) -> str:
+    """Unknowns with intervals, and those that the data leaves open."""
+    rows = [
+        [
+            p.name,
+            f"{p.value:.4g}",
+            f"{p.low:.4g} to {p.high:.4g}",
+            p.unit,
+            f"{p.spread_of_prior:.2f}",
+            "" if p.determined else "not determined",
+        ]
+        for p in c.parameters
+    ]
+    lines = [table(["parameter", "value", "90 %", "unit", "spread/prior", ""], rows)]
+    lines += [f"batch overhead {b:10} {1e3 * s:.3f} ms" for b, s in c.batch_overhead_s.items()]
+    lines.append(f"{c.points} points, rms {100 * c.residual_share:.2f} %; {c.source}")
+    lines.append(
+        "not determined: the spread after the fit is near the prior's; never use it without its interval"
+    )
+    return "\n".join([*lines, c.note])
+
+
+def server_text(plain: dict[str, Any], rows: Sequence[Sequence[str]]) -> str:
+    """A server model with every parameter, its uncertainty and source."""
+    lines = [f"{plain['id']}: {plain['name']}", *(f"  {note}" for note in plain["notes"])]
+    for name, design in plain["designs"].items():
+        ways = ", ".join(f"{k} {design[k]}" for k in ("gpu", "cpu", "memory", "rest"))
+        lines.append(f"  cooling {name}: {ways}  ({design['note']})")
+    lines.append(table(["parameter", "value", "unit", "+-", "source"], rows))
+    return "\n".join([*lines, f"a model to simulate with: {FOOT}"])

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from coldmark.core.errors import ConfigError, DataError, SetupError
-from coldmark.core.twin import TwinRun
+from coldmark.core.twin import SweepPoint, SweepResult, TwinRun
 
 SUFFIXES = (".png", ".svg")
 
@@ -17,17 +17,7 @@ def plot_run(run: TwinRun, path: Path) -> None:
 
     Raises SetupError without matplotlib.
     """
-    if path.suffix not in SUFFIXES:
-        raise ConfigError(
-            f"no plot as {path.suffix!r}", where="--plot", hint="a path that ends in .png or .svg"
-        )
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise SetupError(
-            "plots need matplotlib", where="--plot", hint="install it: pip install 'coldmark[plots]'"
-        ) from None
-    figure = Figure(figsize=(9, 9), layout="constrained")
+    figure = _figure(path, (9, 9))
     axes = figure.subplots(4, 1, sharex=True)
     time = run.trace["time_s"]
     names = [a.name for a in run.accelerators]
@@ -49,10 +39,54 @@ def plot_run(run: TwinRun, path: Path) -> None:
         f"SIMULATED: {run.server_name}, {run.cooling}\n{run.workload} {run.scenario}, {run.limit_w:g} W",
         fontsize=11,
     )
+    _save(figure, path)
+
+
+def _figure(path: Path, size: tuple[float, float]) -> Any:
+    if path.suffix not in SUFFIXES:
+        raise ConfigError(
+            f"no plot as {path.suffix!r}", where="--plot", hint="a path that ends in .png or .svg"
+        )
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise SetupError(
+            "plots need matplotlib", where="--plot", hint="install it: pip install 'coldmark[plots]'"
+        ) from None
+    return Figure(figsize=size, layout="constrained")
+
+
+def _save(figure: Any, path: Path) -> None:
     try:
         figure.savefig(path, dpi=110)
     except OSError as error:
         raise DataError(f"cannot write: {error.strerror}", where=str(path)) from None
+
+
+def plot_sweep(found: SweepResult, path: Path) -> None:
+    """Rate and energy against the swept axis with the most values; a line for each of the others."""
+    figure = _figure(path, (9, 7))
+    keys = ("supply_degc", "flow_l_per_min", "limit_w", "inlet_degc")
+    counts = {k: len({getattr(p, k) for p in found.points}) for k in keys}
+    axis = max(keys, key=lambda k: counts[k])
+    lines: dict[str, list[SweepPoint]] = {}
+    for p in found.points:
+        label = ", ".join(f"{k} {getattr(p, k):.4g}" for k in keys if k != axis and counts[k] > 1)
+        lines.setdefault(label, []).append(p)
+    top, bottom = figure.subplots(2, 1, sharex=True)
+    for label, points in list(lines.items())[:12]:
+        x = [getattr(p, axis) for p in points]
+        top.plot(x, [p.rate_per_s for p in points], marker=".", label=label or None)
+        bottom.plot(x, [p.j_per_sample for p in points], marker=".")
+    top.set_ylabel(f"rate [{found.unit}]")
+    bottom.set_ylabel("energy [J/sample, wall and pump]")
+    bottom.set_xlabel(axis)
+    if len(lines) > 1:
+        top.legend(fontsize=7)
+    figure.suptitle(
+        f"SIMULATED: {found.server}, {found.cooling}, {found.workload} Offline at rest", fontsize=11
+    )
+    _save(figure, path)
 
 
 def _temperatures(axis: Any, run: TwinRun, time: list[Any], names: list[str]) -> None:

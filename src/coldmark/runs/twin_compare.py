@@ -92,7 +92,8 @@ def _drawn(
     for pair in zip(*(draws(s, n) for s in setups), strict=True):
         if pair[0] is None or pair[1] is None:
             continue
-        a, b = (engine(*d, s.fit, s.spec.workload) for d, s in zip(pair, setups, strict=True))
+        drawn = zip((pair[0], pair[1]), setups, strict=True)
+        a, b = (engine(d[0], d[1], s.fit, s.spec.workload) for d, s in drawn)
         try:
             found.append(of(a, b))
         except ThermalRunaway:

@@ -1,4 +1,5 @@
-"""Every check of the physics that has data: what is expected, what the twin says, and whether that is good enough.
+"""Every check of the physics that has data: what is expected, what the twin says, and whether that is good
+enough.
 
 Kinds: "closed form" must hold to the last digits; "fitted" took part in the fit; "not fitted" did not and is
 judged; "reported" is shown without a verdict, because something outside the model decides it.
@@ -32,7 +33,10 @@ WALL_LINES = {
 """Wall power from SPEC PTD logs: intercept [W], slope, tolerance [W], idle [W], tolerance [W]."""
 
 POWER_RUN_FANS = 0.55
-"""Fan duty of the published power runs: they set it below the default, to a step that is not published. [M]"""
+"""Fan duty of the published power runs:
+
+they set it below the default, to a step that is not published. [M]
+"""
 SET_ON = "resnet50"
 """The one power run, with the idle reading, that board power was set on; it is left out of what is judged."""
 
@@ -176,7 +180,7 @@ def _further_servers() -> Iterator[Check]:
             what=f"{name} by {server}, {len(e)} benchmarks Offline",
             kind="reported",
             measured="-",
-            predicted=f"rms {100 * np.sqrt(np.mean(e**2)):.2f} %, worst {100 * e[np.argmax(np.abs(e))]:+.1f} %",
+            predicted=f"rms {100 * np.sqrt(np.mean(e**2)):.2f} %, worst {100 * max(errors, key=abs):+.1f} %",
             error=f"mean {_pct(float(e.mean()))}",
             tolerance="-",
             passed=None,

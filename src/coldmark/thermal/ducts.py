@@ -44,4 +44,4 @@ def gnielinski(re: float, pr: float) -> float:
     if not 3000 <= re <= 5e6 or not 0.5 <= pr <= 2000:
         raise ValueError(f"Re {re:g}, Pr {pr:g} is outside the correlation")
     f = (0.79 * math.log(re) - 1.64) ** -2
-    return f / 8 * (re - 1000) * pr / (1 + 12.7 * math.sqrt(f / 8) * (pr ** (2 / 3) - 1))
+    return float(f / 8 * (re - 1000) * pr / (1 + 12.7 * math.sqrt(f / 8) * (pr ** (2 / 3) - 1)))
