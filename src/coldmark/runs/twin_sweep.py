@@ -137,7 +137,7 @@ def _least_flow(asm: Assembly, spec: TwinSpec, eng: Engine) -> tuple[float | Non
     """The least flow within the plates' tables that loses nothing against the most, and its pump power."""
     if asm.flow_l_per_min <= 0:
         return None, None
-    branches = asm.flow_l_per_min / asm.plate_l_per_min
+    branches = asm.flow_l_per_min / max(asm.plate_l_per_min, 1e-9)
     own = asm.flow_l_per_min
     best = _rate(asm, spec, eng, spec.at)[0]
 

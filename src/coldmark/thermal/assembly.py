@@ -150,8 +150,8 @@ class _Build:
         air_of = self._air_zones()
         for i in range(self.server.gpu.count):
             self._gpu_module(i)
-        branch = self._branches() if self.wet else 0.0
-        self._gpu_cooling(air_of, branch)
+        gpu_flows, branch = self._branches() if self.wet else ([], 0.0)
+        self._gpu_cooling(air_of, gpu_flows)
         other = self._others(air_of, branch)
         net = Network(
             nodes=tuple(self.nodes),
@@ -174,7 +174,7 @@ class _Build:
             boundary_degc=np.array([self.supply, self.inlet]),
             limit_w=self.limit,
             flow_l_per_min=self.flow * self.at.flow_factor,
-            plate_l_per_min=branch,
+            plate_l_per_min=min([*gpu_flows, branch] if branch else gpu_flows, default=0.0),
             fan_w=fan_power_w(self.server.air, self.duty, self.at.fans_running),
             pump_w=pump_w,
             loop_pa=loop_pa,
@@ -222,21 +222,29 @@ class _Build:
     # --- coolant ------------------------------------------------------------------------------
 
     def _hydraulics(self) -> tuple[list[Resistance], Resistance, int]:
-        """Branches (accelerators first, then CPUs and what follows them), manifold, accelerator branches."""
+        """Branches (accelerators first, then CPUs and what follows them), manifold, accelerator branches.
+
+        Neighbouring branches draw `uneven_share` less and more than their part.
+        """
         loop = self.server.loop
         assert loop is not None
         gpus = self.server.gpu.count // loop.gpus_per_branch if "gpu" in self.wet else 0
         cpus = self.server.cpu.count if set(self.wet) - {"gpu"} else 0
         each = loop.flow_l_per_min.value / max(1, gpus + cpus)
-        branch = Resistance(dp_pa=loop.branch_pa.value, flow_l_per_min=each)
+        u = loop.uneven_share.value
+        branches = [
+            Resistance(dp_pa=loop.branch_pa.value, flow_l_per_min=each * (1 + (u if i % 2 else -u)))
+            for i in range(gpus + cpus)
+        ]
         manifold = Resistance(dp_pa=loop.manifold_pa.value, flow_l_per_min=loop.flow_l_per_min.value)
-        return [branch] * (gpus + cpus), manifold, gpus
+        return branches, manifold, gpus
 
-    def _branches(self) -> float:
-        """Flow through one branch [L/min]; outside a plate's table is an error, except in a fault."""
-        branches, _, _ = self._hydraulics()
+    def _branches(self) -> tuple[list[float], float]:
+        """Flow [L/min] of each accelerator branch, and of the mean CPU branch (0 where there is none)."""
+        branches, _, gpus = self._hydraulics()
         flows, _ = parallel_flows(branches, self.flow)
-        return flows[0]
+        rest = flows[gpus:]
+        return flows[:gpus], sum(rest) / len(rest) if rest else 0.0
 
     def _pump(self) -> tuple[float, float]:
         loop = self.server.loop
@@ -279,7 +287,7 @@ class _Build:
         self.link(die, package, p.junction_k_per_w.value)
         self.link(hbm, package, p.memory_k_per_w.value)
 
-    def _gpu_cooling(self, air_of: dict[str, str], branch: float) -> None:
+    def _gpu_cooling(self, air_of: dict[str, str], flows: list[float]) -> None:
         gpu, loop = self.server.gpu, self.server.loop
         if self.design.gpu == "air":
             assert gpu.air is not None
@@ -299,9 +307,8 @@ class _Build:
         for i in range(gpu.count):
             if i % loop.gpus_per_branch == 0:
                 upstream = "supply"
-            upstream = self._to_plate(
-                f"gpu{i}", f"gpu{i}.package", gpu.plate, branch, upstream, self.at.foul.get(i, 1)
-            )
+            flow, foul = flows[i // loop.gpus_per_branch], self.at.foul.get(i, 1)
+            upstream = self._to_plate(f"gpu{i}", f"gpu{i}.package", gpu.plate, flow, upstream, foul)
             if i % loop.gpus_per_branch == loop.gpus_per_branch - 1:
                 self.liquid.append(upstream)
 
