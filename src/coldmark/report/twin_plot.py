@@ -101,7 +101,7 @@ def _temperatures(axis: Any, run: TwinRun, time: list[Any], names: list[str]) ->
     ):
         axis.plot(time, run.trace[key], color=shades[i % len(shades)], lw=1, label=key.split(".")[0])
     axis.set_ylabel("temperature [degC]")
-    axis.legend(loc="center right", fontsize=8, ncols=2)
+    axis.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize=8)
 
 
 def _sum(run: TwinRun, names: list[str], what: str) -> list[float]:

@@ -14,6 +14,7 @@ from coldmark.runs.twin_interval import relative_interval
 from coldmark.runs.twin_score import Score, offline_score, score_at_rest
 from coldmark.runs.twin_setup import Setup, TwinSpec, set_up
 from coldmark.thermal.assembly import Assembly, Operation
+from coldmark.thermal.rest import ThermalRunaway
 from coldmark.thermal.score import Engine
 from coldmark.thermal.transient import REASONS, Trajectory, simulate
 from coldmark.thermal.workloads import fitted_name, published
@@ -22,7 +23,12 @@ from coldmark.thermal.workloads import fitted_name, published
 def run_twin(spec: TwinSpec, *, trace: bool = False) -> TwinRun:
     """Simulate one benchmark. Raises ConfigError, or ThermalRunaway with component and time."""
     setup = set_up(spec)
-    score = score_at_rest(setup)
+    try:
+        score = score_at_rest(setup)
+    except ThermalRunaway:
+        # It says which component; the simulation also says when.
+        simulate(setup.asm, setup.engine.power, spec.duration_s, runaway=True)
+        raise
     path = simulate(setup.asm, score.engine.power, spec.duration_s, every_s=min(1.0, spec.duration_s / 100))
     if spec.scenario is Scenario.OFFLINE:
         score = offline_score(score.engine, path.mhz)

@@ -37,7 +37,7 @@ def compare(a: TwinSpec, b: TwinSpec) -> TwinCompare:
     ratio = runs[0].metric.value / runs[1].metric.value
     split = shares(setups[0].engine, setups[1].engine)
     tail = ratio / float(np.prod(split))
-    spread = np.array([list(s) for s in _drawn(setups, lambda x, y: shares(x, y))])
+    spread = np.array([list(v) for v in _drawn(setups, shares)]).reshape(-1, len(NAMES))
     found = [_share(n, v, spread[:, i]) for i, (n, v) in enumerate(zip(NAMES, split, strict=True))]
     name = "latency tail" if a.scenario is Scenario.SERVER else "warm-up"
     low, high = _ratio_interval(setups, spread) if len(spread) else (None, None)

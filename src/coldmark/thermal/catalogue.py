@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -74,7 +75,7 @@ def load_server(path: Path) -> ServerModel:
     _check_loop(model, where)
     for name, design in model.designs.items():
         _check_design(model, design, f"{where}: designs.{name}")
-    return model
+    return replace(model, origin=where)
 
 
 def _check_counts(noun: Component | Gpu, where: str) -> None:

@@ -178,10 +178,12 @@ class ServerModel:
     loop: Loop | None = None
     published: str = ""  # SUBMITTER/SYSTEM of the round's results
     notes: tuple[str, ...] = field(default_factory=tuple)
+    origin: str = ""  # the file it was read from; set on loading
 
     @property
     def file(self) -> str:
-        return f"{self.id}.toml"
+        """Where to look when a number of this server is refused."""
+        return self.origin or f"{self.id}.toml"
 
     @property
     def components(self) -> dict[str, Component]:

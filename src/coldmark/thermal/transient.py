@@ -15,7 +15,7 @@ import numpy as np
 
 from coldmark.thermal.assembly import Assembly
 from coldmark.thermal.network import Array, steady
-from coldmark.thermal.power import BIN_MHZ, Curve
+from coldmark.thermal.power import Curve
 from coldmark.thermal.propagator import Propagator, propagator
 from coldmark.thermal.rest import (
     Influence,
@@ -28,8 +28,8 @@ from coldmark.thermal.rest import (
 )
 
 MOVE_K = 0.25
-CONTROL_S = 0.1
-"""How often the software thermal control changes a clock. [M]"""
+CONTROL_S, INTEGRAL_S, PROPORTIONAL = 0.1, 10.0, 2.0
+"""Software thermal control: a proportional-integral law on power, every so often. [M]"""
 FIRST, LONGEST = 8, 512
 NO_REST = "a gain of 1 or above has no state at rest; lower the resistance or the supply temperature"
 
@@ -86,13 +86,15 @@ def simulate(
     changes: Mapping[float, Assembly] | None = None,
     stop: Callable[[list[Event]], bool] | None = None,
     control: bool = True,
+    runaway: bool = False,
 ) -> Trajectory:
     """Simulate under load from rest at idle, or from `start_degc`; [n].
 
-    `changes` replace the assembly at given times [s] (same nodes, other links: a fault). `stop` ends the run
-    once the events satisfy it. Raises ThermalRunaway with component and time.
+    `control` off leaves the thermal control out; `runaway` lets a part pass its shut-down, to see where it
+    goes. `changes` replace the assembly at given times [s] (same nodes, other links: a fault). `stop` ends
+    the run once the events satisfy it. Raises ThermalRunaway with component and time.
     """
-    run = _Run(asm, curve, step_s, every_s, control=control)
+    run = _Run(asm, curve, step_s, every_s, control=control, runaway=runaway)
     run.begin(start_degc if start_degc is not None else idle_state(asm))
     for at_s, after in sorted((changes or {}).items()):
         run.until(min(at_s, duration_s), stop)
@@ -114,11 +116,14 @@ def idle_state(asm: Assembly) -> Array:
 class _Run:
     """One simulation: the state between two cuts."""
 
-    def __init__(self, asm: Assembly, curve: Curve, step_s: float, every_s: float, *, control: bool) -> None:
-        self.curve, self.step_s, self.control = curve, step_s, control
+    def __init__(
+        self, asm: Assembly, curve: Curve, step_s: float, every_s: float, *, control: bool, runaway: bool
+    ) -> None:
+        self.curve, self.step_s, self.control, self.runaway = curve, step_s, control, runaway
         self.every = max(1, round(every_s / step_s))
         g = len(asm.die)
-        self.cap = np.full(g, curve.mhz[-1])
+        self.cap = np.full(g, asm.limit_w)  # what the thermal control lets through [W], integral part
+        self.command = self.cap.copy()
         self.hot = np.zeros(g, bool)
         self.off = np.zeros(g, bool)
         self.reason = np.zeros(g, np.int8)
@@ -141,6 +146,7 @@ class _Run:
         self.loss = 1.0 / asm.server.host.supply_share.value - 1.0
         g = len(asm.die)
         self.reach = self.inf.h[:g, :g].sum(axis=1)
+        self.reach_memory = self.inf.h[g : 2 * g, :g].sum(axis=1)
         self.width = FIRST
 
     def begin(self, degc: Array) -> None:
@@ -158,7 +164,7 @@ class _Run:
         mhz, power = self.govern(die, memory)
         source = self.sources(power)
         width = min(self.width, left)
-        if np.any(self.reason >= 2):
+        if np.any(self.reason >= 2) or np.any(self.cap < self.asm.limit_w):
             width = min(width, max(1, self.next_control - self.step))
         x = self.prop.block(self.x, self.prop.hold(source, self.asm.boundary_degc), width, self.buffer)
         keep = self.cut(x, die, memory)
@@ -186,17 +192,17 @@ class _Run:
     def govern(self, die: Array, memory: Array) -> tuple[Array, Array]:
         """Clocks [MHz] and module powers [W] for the temperatures of this instant."""
         p, top = self.asm.part, self.curve.mhz[-1]
+        self.watch(die)
         if self.control:
             self.thermal(die, memory)
         limited = self.curve.clock_mhz(np.full(len(die), self.asm.limit_w), die)
-        mhz = np.minimum(limited, self.cap)
+        mhz = np.minimum(limited, self.curve.clock_mhz(self.command, die))
         self.reason = np.where(limited < top * 0.9995, 1, 0).astype(np.int8)
-        self.reason[(self.cap < limited) | (self.cap < top - 1e-9)] = 2
+        self.reason[mhz < limited - 0.5] = 2
         mhz = np.where(self.hot, np.minimum(mhz, max(p.idle_mhz.value, top / 3)), mhz)
         self.reason[self.hot] = 3
         self.reason[self.off] = 4
         power = np.where(self.off, 0.0, self.curve.power_w(mhz, die))
-        self.watch(die, mhz)
         return np.where(self.off, 0.0, mhz), power
 
     def thermal(self, die: Array, memory: Array) -> None:
@@ -207,19 +213,19 @@ class _Run:
         self.hot |= die >= p.slowdown_degc.value
         self.hot &= die >= p.slowdown_degc.value - p.hysteresis_k.value
         self.note(self.hot, "hardware slow-down", "")
-        fresh = (die >= p.shutdown_degc.value) & ~self.off
+        fresh = (die >= p.shutdown_degc.value) & ~self.off & (not self.runaway)
         self.note(fresh, "shut-down", "")
         self.off |= fresh
         if self.step < self.next_control:
             return
         self.next_control = self.step + max(1, round(CONTROL_S / self.step_s))
-        over = np.maximum(die - p.max_operating_degc.value, memory - p.memory_max_degc.value)
-        bins = np.ceil(np.clip(over, 0, 3) * 2)
-        now = np.minimum(self.cap, self.curve.clock_mhz(np.full(len(die), self.asm.limit_w), die))
-        lower = np.maximum(now - BIN_MHZ * bins, self.curve.mhz[0])
-        self.cap = np.where(over > 0, lower, self.cap)
-        room = over < -p.hysteresis_k.value / 4
-        self.cap = np.where(room, np.minimum(self.cap + BIN_MHZ, self.curve.mhz[-1]), self.cap)
+        room = np.minimum(
+            (p.max_operating_degc.value - die) / self.reach,
+            (p.memory_max_degc.value - memory) / self.reach_memory,
+        )
+        floor, limit = self.curve.fixed_w[0], self.asm.limit_w
+        self.cap = np.clip(self.cap + room * CONTROL_S / INTEGRAL_S, floor, limit)
+        self.command = np.clip(self.cap + PROPORTIONAL * room, floor, limit)
 
     def note(self, where: NDArrayBool, what: str, detail: str) -> None:
         for i in np.flatnonzero(where):
@@ -229,13 +235,12 @@ class _Run:
                 text = f"{what}: {detail}" if detail else what
                 self.events.append(Event(at_s=self.step * self.step_s, component=key[0], what=text))
 
-    def watch(self, die: Array, mhz: Array) -> None:
-        """A part that leakage heats faster than it cools, and that nothing slows, is a runaway."""
-        gain = leak_gain(self.curve, mhz, die, self.reach)
-        low = mhz <= self.curve.mhz[0] * 1.001
-        bad = (
-            (gain >= 1.0) & ~self.off & (low | (not self.control)) & (die > self.asm.part.shutdown_degc.value)
-        )
+    def watch(self, die: Array) -> None:
+        """A part that leakage alone heats faster than it cools, even at its lowest clock, runs away."""
+        if not self.runaway and np.all(np.isfinite(die)):
+            return
+        gain = leak_gain(self.curve, np.full_like(die, self.curve.mhz[0]), die, self.reach)
+        bad = (gain >= 1.0) & (die > self.asm.part.shutdown_degc.value)
         if np.any(bad) or not np.all(np.isfinite(die)):
             i = int(np.flatnonzero(bad)[0]) if np.any(bad) else int(np.flatnonzero(~np.isfinite(die))[0])
             raise ThermalRunaway(
