@@ -17,7 +17,14 @@ from coldmark.thermal.air import check_inlet, fan_flow_m3_per_s, fan_power_w, si
 from coldmark.thermal.catalogue import find_server
 from coldmark.thermal.fluids import FLUIDS, air_heat_rate_w_per_k, dew_point_degc, find_fluid
 from coldmark.thermal.hydraulics import Resistance
-from coldmark.thermal.plates import TABLES, find_table, ocp_fit_pg25, ocp_fit_water, plate_resistance
+from coldmark.thermal.plates import (
+    TABLES,
+    find_table,
+    ocp_fit_pg25,
+    ocp_fit_water,
+    plate_own_resistance,
+    plate_resistance,
+)
 
 
 @pytest.mark.parametrize(("fluid", "kelvin"), [("water", 7.235), ("pg25", 7.463)])
@@ -160,6 +167,19 @@ def test_the_pump_turns_just_fast_enough() -> None:
     assert found == pytest.approx((7.5, 65e3), rel=1e-6)
     with pytest.raises(ConfigError, match="more than the pump can"):
         hydraulics.speed_for(pump, branches, manifold, 100.0)
+
+
+def test_twice_the_flow_is_3_6_times_the_pressure() -> None:
+    assert Resistance(dp_pa=1e4, flow_l_per_min=1.0).drop_pa(2.0) == pytest.approx(1e4 * 3.605, rel=1e-3)
+
+
+def test_a_plates_own_part_leaves_half_the_caloric_rise_out() -> None:
+    """At 1 L/min PG25 carries 67.0 W/K:
+
+    .0245 - .5 / 67.0 = .01704 K/W, close to the constant .0177 of the fit.
+    """
+    found = plate_own_resistance(1.0, TABLES["ocp-1kw-oam-pg25"])
+    assert found == pytest.approx(0.0245 - 0.5 / 67.0, rel=1e-3)
 
 
 def test_ten_litres_a_minute_against_60_kpa_at_half_efficiency_is_20_w() -> None:

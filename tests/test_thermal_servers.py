@@ -12,8 +12,10 @@ import pytest
 from coldmark.core.errors import ConfigError, DataError
 from coldmark.thermal.assembly import Operation, assemble
 from coldmark.thermal.catalogue import find_part, find_server, load_server, server_ids
+from coldmark.thermal.fluids import FLUIDS
 from coldmark.thermal.network import heat_leaving_w, steady
 from coldmark.thermal.parameters import unit_of, walk
+from coldmark.thermal.plates import find_table, plate_own_resistance
 
 IDS = [
     "a100-pcie-8x",
@@ -196,3 +198,21 @@ def test_an_operating_point_outside_what_is_known_is_refused(
         assemble(find_server(server), None, at)
     for word in words:
         assert word in str(error.value)
+
+
+def test_case_over_inlet_is_the_tables_resistance() -> None:
+    """One accelerator of 500 W at its branch flow:
+
+    package minus supply is R(V) P, the factor on the plate's part.
+    """
+    asm = assemble(find_server("x660-g45-lp-1x"))
+    gpu = asm.server.gpu.plate
+    assert gpu is not None
+    power = np.zeros(len(asm.mats.c))
+    power[asm.die] = 500.0
+    rest = steady(asm.mats, power, asm.boundary_degc)
+    case = rest[asm.mats.index["gpu0.package"]] - asm.boundary_degc[0]
+    outlet = rest[asm.mats.index["gpu0.coolant"]] - asm.boundary_degc[0]
+    flow = 500.0 / outlet / FLUIDS["pg25"].heat_rate_w_per_k(1.0, 35.0)
+    own = plate_own_resistance(flow, find_table(gpu.table)) * gpu.scale_factor.value
+    assert case == pytest.approx(500.0 * own + outlet / 2, rel=1e-3)

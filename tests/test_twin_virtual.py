@@ -39,6 +39,13 @@ def test_a_lone_query_takes_one_service() -> None:
     assert found == pytest.approx(0.012)
 
 
+def test_every_query_is_answered_once() -> None:
+    replicas = [Replica(fixed_s=0.01, sample_s=0.002)] * 2
+    found = server_latencies(np.array([1.0, 1.004, 1.008]), 1.0, replicas, 1.0, np.ones(4))
+    # the first replica is busy with the first query until 1.012 when the third comes; the second is free
+    assert sorted(found) == pytest.approx([0.012, 0.012, 0.016])
+
+
 def test_the_rate_holds_its_bound_and_stays_below_capacity() -> None:
     replicas = [Replica(fixed_s=1e-3, sample_s=25e-6)] * 4
     found = highest_server_rate(replicas, limit_s=15e-3, **LAW)  # type: ignore[arg-type]
