@@ -63,6 +63,35 @@ def test_json_has_the_metric_of_a_run_and_what_stands_behind_it() -> None:
     assert math.fsum(found["reasons"].values()) == pytest.approx(1.0)
 
 
+@pytest.mark.parametrize(
+    ("server", "scenario", "unit"),
+    [
+        ("dgx-a100", "Server", "queries/s"),
+        ("x640-g40", "Server", "queries/s"),
+        ("x660-g45-lp-1x", "SingleStream", "ms"),
+        ("x660-g45-lp-1x", "MultiStream", "ms"),
+    ],
+)
+def test_every_scenario_has_its_json(server: str, scenario: str, unit: str) -> None:
+    argv = ["run", server, "--workload", "resnet50", "--scenario", scenario, "--duration-s", "30", "--json"]
+    found = json.loads(call(*argv))
+    assert found["metric"]["unit"] == unit
+    assert found["interval"]["low"] < found["metric"]["value"] < found["interval"]["high"]
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ["compare", "x660-g45-lp", "--cooling-b", "air", "--workload", "rnnt", "--scenario", "Server"],
+        ["sweep", "dgx-a100", "--workload", "rnnt", "--power-limit-w", "200:400:3"],
+        ["fault", "dgx-a100", "--workload", "rnnt", "--fault", "fan", "--duration-s", "30"],
+        ["show", "hgx-h100-air"],
+    ],
+)
+def test_every_command_has_json_that_says_simulated(argv: list[str]) -> None:
+    assert json.loads(call(*argv, "--json"))["provenance"] == "simulated"
+
+
 @pytest.mark.parametrize("scenario", ["Offline", "Server"])
 def test_text_says_simulated_and_never_a_plain_result(scenario: str) -> None:
     text = call("run", "dgx-a100", "--workload", "rnnt", "--scenario", scenario)

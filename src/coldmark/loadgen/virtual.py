@@ -106,7 +106,7 @@ def highest_server_rate(
         good, latencies = holds(best, queries) if best > 0 else (False, np.empty(0))
         if good:
             return ServerResult(
-                rate_per_s=best,
+                rate_per_s=float(best),
                 queries=queries,
                 over_latency=int(np.sum(latencies > limit_s)),
                 percentile_s=float(np.quantile(latencies, percentile)),

@@ -22,6 +22,8 @@ from coldmark.core.record import RunRecord, RunSpec
 from coldmark.loadgen.progress import Phase
 from coldmark.loadgen.supervise import ChildResult, supervise
 from coldmark.runs.resolve import Plan, open_task, refusal, resolve
+from coldmark.runs.twin_record import TWIN, simulated, twin_spec
+from coldmark.runs.twin_setup import set_up
 from coldmark.runs.verdict import TestRun, judge
 from coldmark.runs.worker import Job
 from coldmark.store.rundir import RECORD, RunDir, new_run_id, write_whole
@@ -51,6 +53,8 @@ def execute(spec: RunSpec, root: Path, *, on_tick: OnTick | None = None) -> tupl
     interrupted later leaves a record that says so, and raises the error it ended with.
     """
     plan = resolve(spec)
+    if plan.backend.name == TWIN:
+        set_up(twin_spec(plan))  # refuses what cannot be meant before anything is written
     cache = cache_dir()
     task = open_task(plan, cache)
     held = RunDir.create(root, new_run_id(f"{spec.workload}-{spec.scenario.slug}"))
@@ -72,11 +76,18 @@ def _execute_in(held: RunDir, plan: Plan, task: Task, cache: Path, on_tick: OnTi
     held.write("task.json", {"workload": plan.workload.id, "samples": task.samples, **task.facts})
     tests: dict[Mode, TestRun] = {}
     with _recorded_end(held, record):
+        if plan.backend.name == TWIN:
+            done = simulated(record, held, plan, task)
+            return _sealed(held, replace(done, state=State.COMPLETE, finished=_now()))
         for mode in plan.spec.modes:
             if mode is Mode.ACCURACY and refusal(plan, task):
                 continue
             tests[mode] = _test(held, plan, mode, cache, tests.get(Mode.PERFORMANCE), on_tick)
         record = replace(judge(record, plan, task, tests), state=State.COMPLETE, finished=_now())
+    return _sealed(held, record)
+
+
+def _sealed(held: RunDir, record: RunRecord) -> RunRecord:
     held.write(RECORD, record)
     held.seal()
     return record

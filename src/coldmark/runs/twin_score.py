@@ -76,7 +76,9 @@ def server_score(setup: Setup, overhead_s: float | None = None) -> Score:
         eng = eng.busy(float(np.clip(found.rate_per_s / rates.sum(), 0.05, 1.0)))
     assert found is not None
     feed = eng.feed_limit()
-    return Score(value=min(found.rate_per_s, feed), engine=eng, host_limited=found.rate_per_s > feed)
+    return Score(
+        value=min(float(found.rate_per_s), feed), engine=eng, host_limited=bool(found.rate_per_s > feed)
+    )
 
 
 def stream_score(setup: Setup) -> Score:
