@@ -110,6 +110,14 @@ def test_streams_are_latencies_of_the_edge_suite(benchmark: str, scenario: Scena
     assert 0.3 < found.metric.value < 1.0
 
 
+def test_the_supply_less_the_approach_is_the_facility_water() -> None:
+    found = run_twin(spec(duration_s=30.0))
+    assert found.facility is not None
+    assert found.facility.water_degc == pytest.approx(32.0)
+    assert found.facility.water_class == "W32"
+    assert run_twin(spec("dgx-a100", duration_s=30.0)).facility is None
+
+
 def test_the_reference_server_gives_its_own_score_back() -> None:
     found = run_twin(spec("dgx-a100", "bert-99"))
     assert found.metric.value == pytest.approx(28049.0, rel=2e-3)

@@ -343,6 +343,7 @@ def calibrate(points: Path | None, telemetry: Path | None, write: Path | None, a
     if telemetry:
         found = fit_telemetry(telemetry)
     else:
+        click.echo("fitting, half a minute ...", err=True)
         fit = fit_points(points) if points else fit_all()
         found = describe(fit)
         if write:

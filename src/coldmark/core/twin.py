@@ -35,6 +35,15 @@ class PowerState:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FacilityState:
+    """What the coolant loop asks of the building."""
+
+    water_degc: float  # facility water that a CDU of this approach needs at most
+    water_class: str  # the ASHRAE class that has it
+    cdu_power_w: float  # pumps and control of the CDU, by their share of the heat
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TwinEvent:
     at_s: float
     component: str
@@ -65,6 +74,7 @@ class TwinRun:
     others_degc: dict[str, float]
     reasons: dict[str, float]  # reason -> share of accelerator-seconds
     power: PowerState
+    facility: FacilityState | None  # None: air only
     energy_j: float
     samples_per_j: float | None
     balance_residual: float

@@ -89,6 +89,10 @@ def _power(run: TwinRun) -> list[str]:
     lines = [f"  power      {p.wall_w:.0f} W at the wall: {inside}{pump}"]
     if run.supply_degc is not None:
         lines.append(f"  heat       {p.coolant_share:.0%} leaves with the coolant")
+    if run.facility is not None:
+        f = run.facility
+        water = f"water of at most {f.water_degc:.1f} degC ({f.water_class})"
+        lines.append(f"  facility   {water}, CDU {f.cdu_power_w:.0f} W")
     if run.samples_per_j is not None:
         lines.append(
             f"  energy     {run.energy_j / 3.6e6:.3f} kWh, {number(run.samples_per_j)} samples/J at the wall"

@@ -9,11 +9,12 @@ import numpy as np
 
 from coldmark.core.nouns import Measurement, Provenance, Scenario
 from coldmark.core.record import Metric
-from coldmark.core.twin import AcceleratorState, PowerState, TwinEvent, TwinRun
+from coldmark.core.twin import AcceleratorState, FacilityState, PowerState, TwinEvent, TwinRun
 from coldmark.runs.twin_interval import relative_interval
 from coldmark.runs.twin_score import Score, offline_score, score_at_rest
 from coldmark.runs.twin_setup import Setup, TwinSpec, set_up
 from coldmark.thermal.assembly import Assembly, Operation
+from coldmark.thermal.cdu import water_class
 from coldmark.thermal.rest import ThermalRunaway
 from coldmark.thermal.score import Engine
 from coldmark.thermal.transient import REASONS, Trajectory, simulate
@@ -82,6 +83,7 @@ def _answer(
             pump_w=asm.pump_w,
             coolant_share=float(path.coolant_w[-1] / path.wall_w[-1]),
         ),
+        facility=_facility(asm, path),
         energy_j=energy,
         samples_per_j=None if rate is None else rate * spec.duration_s / energy,
         balance_residual=path.balance_residual,
@@ -91,6 +93,19 @@ def _answer(
         published=published_score(spec, asm),
         assumptions=tuple(asm.server.notes),
         trace=_trace(score.engine, path) if trace else {},
+    )
+
+
+def _facility(asm: Assembly, path: Trajectory) -> FacilityState | None:
+    """Facility water behind the CDU: the supply less the CDU's approach."""
+    loop = asm.server.loop
+    if loop is None or asm.flow_l_per_min <= 0:
+        return None
+    water = float(asm.boundary_degc[0]) - loop.approach_k.value
+    return FacilityState(
+        water_degc=water,
+        water_class=water_class(water),
+        cdu_power_w=float(path.coolant_w[-1]) * loop.facility_pump_share.value,
     )
 
 

@@ -1,7 +1,4 @@
-"""Prediction intervals:
-
-fitted unknowns and file parameters drawn from what is known of them, scores at rest.
-"""
+"""Prediction intervals: fitted unknowns and file parameters are drawn, scores taken at rest."""
 
 from __future__ import annotations
 

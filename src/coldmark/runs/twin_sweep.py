@@ -1,7 +1,4 @@
-"""Many operating points at once:
-
-the score and energy map, and how far the cooling can be relaxed for nothing.
-"""
+"""Many operating points at once: the map of score and energy, and how far cooling can be relaxed."""
 
 from __future__ import annotations
 

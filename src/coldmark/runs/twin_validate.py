@@ -33,10 +33,7 @@ WALL_LINES = {
 """Wall power from SPEC PTD logs: intercept [W], slope, tolerance [W], idle [W], tolerance [W]."""
 
 POWER_RUN_FANS = 0.55
-"""Fan duty of the published power runs:
-
-they set it below the default, to a step that is not published. [M]
-"""
+"""Fan duty of the published power runs, which set it below the default; to what, is not published. [M]"""
 SET_ON = "resnet50"
 """The one power run, with the idle reading, that board power was set on; it is left out of what is judged."""
 

@@ -46,10 +46,7 @@ class Response:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fit:
-    """What calibration found, on its unconstrained scale:
-
-    mean and covariance. `priors` hold mean and deviation.
-    """
+    """What calibration found: mean and covariance on its unconstrained scale, and the priors before."""
 
     benchmarks: tuple[str, ...]
     names: tuple[str, ...]
