@@ -22,14 +22,15 @@ from coldmark.core.record import RunRecord, RunSpec
 from coldmark.loadgen.progress import Phase
 from coldmark.loadgen.supervise import ChildResult, supervise
 from coldmark.runs.resolve import Plan, open_task, refusal, resolve
-from coldmark.runs.twin_record import TWIN, simulated, twin_spec
-from coldmark.runs.twin_setup import set_up
 from coldmark.runs.verdict import TestRun, judge
 from coldmark.runs.worker import Job
 from coldmark.store.rundir import RECORD, RunDir, new_run_id, write_whole
 from coldmark.telemetry.inventory import detect
 from coldmark.workloads.cache import cache_dir
 from coldmark.workloads.task import Task
+
+TWIN = "twin"
+"""The backend whose runs go through virtual time; its rooms are imported only then."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +55,9 @@ def execute(spec: RunSpec, root: Path, *, on_tick: OnTick | None = None) -> tupl
     """
     plan = resolve(spec)
     if plan.backend.name == TWIN:
-        set_up(twin_spec(plan))  # refuses what cannot be meant before anything is written
+        from coldmark.runs.twin_record import check
+
+        check(plan)  # refuses what cannot be meant before anything is written
     cache = cache_dir()
     task = open_task(plan, cache)
     held = RunDir.create(root, new_run_id(f"{spec.workload}-{spec.scenario.slug}"))
@@ -77,6 +80,8 @@ def _execute_in(held: RunDir, plan: Plan, task: Task, cache: Path, on_tick: OnTi
     tests: dict[Mode, TestRun] = {}
     with _recorded_end(held, record):
         if plan.backend.name == TWIN:
+            from coldmark.runs.twin_record import simulated
+
             done = simulated(record, held, plan, task)
             return _sealed(held, replace(done, state=State.COMPLETE, finished=_now()))
         for mode in plan.spec.modes:

@@ -11,14 +11,13 @@ from coldmark.core.system import Cooling, System
 from coldmark.core.twin import TwinRun
 from coldmark.runs.resolve import Plan, refusal
 from coldmark.runs.twin import run_twin
-from coldmark.runs.twin_setup import TwinSpec
+from coldmark.runs.twin_setup import TwinSpec, set_up
 from coldmark.store.rundir import RunDir
 from coldmark.thermal.assembly import Operation, find_design
 from coldmark.thermal.catalogue import find_part, find_server
 from coldmark.thermal.model import ServerModel
 from coldmark.workloads.task import Task
 
-TWIN = "twin"
 CLAUSE = "coldmark: docs/explanation/twin.md"
 
 
@@ -59,6 +58,11 @@ def twin_spec(plan: Plan) -> TwinSpec:
             fan_share=o.fan_share,
         ),
     )
+
+
+def check(plan: Plan) -> None:
+    """Refuse a server or an operating point that cannot be meant. Raises ConfigError, DataError."""
+    set_up(twin_spec(plan))
 
 
 def simulated(record: RunRecord, held: RunDir, plan: Plan, task: Task) -> RunRecord:
