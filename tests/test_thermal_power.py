@@ -133,6 +133,12 @@ def test_software_throttling_holds_the_limit_and_says_so() -> None:
     assert path.balance_residual < 1e-9
 
 
+def test_a_limit_that_even_the_lowest_clock_cannot_hold_is_named() -> None:
+    eng = make("x660-g45-lp", at=Operation(supply_degc=70.0))
+    path = simulate(eng.asm, eng.power, 300.0)
+    assert any(e.what.startswith("limit not held") for e in path.events)
+
+
 def test_rest_and_motion_agree_under_throttling() -> None:
     eng = hot()
     state, path = rest(eng.asm, eng.power), simulate(eng.asm, eng.power, 900.0)

@@ -49,12 +49,21 @@ def run_text(run: TwinRun) -> str:
     lines.append(_accelerators(run))
     lines += ["", f"  why        {_reasons(run)}{'; the hosts feed no more' if run.host_limited else ''}"]
     lines += _power(run)
-    lines += [f"  {e.at_s:8.1f} s {e.component}: {e.what}" for e in run.events[:6]]
-    if len(run.events) > 6:
-        lines.append(f"  ... and {len(run.events) - 6} more events (--json)")
+    lines += _events(run)
     lines.append(f"  balance    in - out - stored = {run.balance_residual:.1e} of the heat in")
     lines.append(f"  source     {FOOT}")
     return "\n".join(lines)
+
+
+def _events(run: TwinRun) -> list[str]:
+    """The first time each thing happened, and to how many accelerators it did."""
+    first: dict[str, list[float]] = {}
+    for e in run.events:
+        first.setdefault(e.what, []).append(e.at_s)
+    return [
+        f"  {'event' if i == 0 else '':10} {what}: first at {min(at):.1f} s, {len(at)} accelerators"
+        for i, (what, at) in enumerate(first.items())
+    ]
 
 
 def _supply(run: TwinRun) -> str:

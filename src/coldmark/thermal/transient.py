@@ -226,6 +226,8 @@ class _Run:
         floor, limit = self.curve.fixed_w[0], self.asm.limit_w
         self.cap = np.clip(self.cap + room * CONTROL_S / INTEGRAL_S, floor, limit)
         self.command = np.clip(self.cap + PROPORTIONAL * room, floor, limit)
+        lost = (self.cap <= floor) & (room < 0)
+        self.note(lost, "limit not held", "lowest clock, and still too hot")
 
     def note(self, where: NDArrayBool, what: str, detail: str) -> None:
         for i in np.flatnonzero(where):
