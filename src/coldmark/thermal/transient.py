@@ -196,7 +196,9 @@ class _Run:
         if self.control:
             self.thermal(die, memory)
         limited = self.curve.clock_mhz(np.full(len(die), self.asm.limit_w), die)
-        mhz = np.minimum(limited, self.curve.clock_mhz(self.command, die))
+        mhz = limited
+        if np.any(self.command < self.asm.limit_w):
+            mhz = np.minimum(limited, self.curve.clock_mhz(self.command, die))
         self.reason = np.where(limited < top * 0.9995, 1, 0).astype(np.int8)
         self.reason[mhz < limited - 0.5] = 2
         mhz = np.where(self.hot, np.minimum(mhz, max(p.idle_mhz.value, top / 3)), mhz)
