@@ -14,6 +14,7 @@ BACKENDS = Catalogue(
         "onnxruntime": Entry(
             "coldmark.backends.onnxruntime:BACKEND", "ONNX Runtime on CPU", "onnxruntime", "onnxruntime"
         ),
+        "twin": Entry("coldmark.backends.twin:BACKEND", "a simulated server, in virtual time"),
         "null": Entry("coldmark.backends.null:BACKEND", "answers at once: it measures the harness"),
     },
 )

@@ -18,6 +18,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "run": ("coldmark.cli.run:run", "Measure one workload in one scenario."),
     "runs": ("coldmark.cli.runs:runs", "List and show what was measured."),
     "system": ("coldmark.cli.system:system", "Describe this machine in MLPerf's words."),
+    "twin": (
+        "coldmark.cli.twin:twin",
+        "Simulate a server: its score, heat and clocks, and what cooling is worth.",
+    ),
     "workloads": ("coldmark.cli.workloads:workloads", "List the workloads and what a round asks of them."),
 }
 """Command -> (module:attribute, one line for --help)."""

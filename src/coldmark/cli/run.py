@@ -27,6 +27,7 @@ MODES = {
 @click.option("--suite", help="datacenter or edge. [default: the one that has the scenario; edge if both do]")
 @click.option("--model", help="mini, full, official, or a path to an ONNX file. [default: mini]")
 @click.option("--backend", help="openvino, onnxruntime or null. [default: openvino]")
+@click.option("--server", help="With --backend twin: the server to simulate. [default: x660-g45-lp]")
 @click.option("--precision", help="fp32 or bf16. [default: fp32]")
 @click.option("--mode", help="performance, accuracy or both. [default: both]")
 @click.option(
@@ -53,6 +54,7 @@ MODES = {
 def run(
     workload: str | None,
     sets: tuple[str, ...],
+    server: str | None,
     config: Path | None,
     runs_dir: Path | None,
     as_json: bool,
@@ -64,7 +66,8 @@ def run(
     from coldmark.runs.execute import execute
     from coldmark.store.rundir import default_root
 
-    spec = make_spec(workload, flags, parse_sets(sets), config)
+    options = parse_sets(sets) | ({"backend.server": server} if server else {})
+    spec = make_spec(workload, flags, options, config)
     with progress(f"{spec.workload} {spec.scenario}") as on_tick:
         record, path = execute(spec, runs_dir or default_root(), on_tick=on_tick)
     if as_json:

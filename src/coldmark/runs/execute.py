@@ -30,6 +30,9 @@ from coldmark.telemetry.inventory import detect
 from coldmark.workloads.cache import cache_dir
 from coldmark.workloads.task import Task
 
+TWIN = "twin"
+"""The backend whose runs go through virtual time; its rooms are imported only then."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tick:
@@ -52,6 +55,10 @@ def execute(spec: RunSpec, root: Path, *, on_tick: OnTick | None = None) -> tupl
     interrupted later leaves a record that says so, and raises the error it ended with.
     """
     plan = resolve(spec)
+    if plan.backend.name == TWIN:
+        from coldmark.runs.twin_record import check
+
+        check(plan)  # refuses what cannot be meant before anything is written
     cache = cache_dir()
     task = open_task(plan, cache)
     held = RunDir.create(root, new_run_id(f"{spec.workload}-{spec.scenario.slug}"))
@@ -98,6 +105,11 @@ def _execute_in(held: RunDir, plan: Plan, task: Task, cache: Path, on_tick: OnTi
     held.write("task.json", {"workload": plan.workload.id, "samples": task.samples, **task.facts})
     tests: dict[Mode, TestRun] = {}
     with _recorded_end(held, record):
+        if plan.backend.name == TWIN:
+            from coldmark.runs.twin_record import simulated
+
+            done = simulated(record, held, plan, task)
+            return _sealed(held, replace(done, state=State.COMPLETE, finished=_now()))
         for mode in plan.spec.modes:
             if mode is Mode.ACCURACY and refusal(plan, task):
                 continue
@@ -105,6 +117,10 @@ def _execute_in(held: RunDir, plan: Plan, task: Task, cache: Path, on_tick: OnTi
                 held, plan, mode, cache, tests.get(Mode.PERFORMANCE), on_tick
             )
         record = replace(judge(record, plan, task, tests), state=State.COMPLETE, finished=_now())
+    return _sealed(held, record)
+
+
+def _sealed(held: RunDir, record: RunRecord) -> RunRecord:
     held.write(RECORD, record)
     held.seal()
     return record

@@ -1,0 +1,1 @@
+"""Accelerators, one TOML file each: limits, clocks and heat paths that several servers share."""

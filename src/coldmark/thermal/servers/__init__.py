@@ -1,0 +1,1 @@
+"""Server models, one TOML file each."""
