@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from coldmark.core.errors import DataError
+from coldmark.core.imported import Imported, finding
 from coldmark.core.nouns import Finding, Severity
 from coldmark.core.published import PublishedRun
 from coldmark.loadgen.dialects import load_dialects
@@ -24,22 +25,10 @@ from coldmark.runs.published_rows import (
 )
 from coldmark.store.published_system import PublishedSystem, parse_system
 from coldmark.store.results import as_rows, merge, read_rows, rounds_known, write_table
-from coldmark.store.tree import MAX_FILE_BYTES, TreeFile, anchored, finding, read_tree
+from coldmark.store.tree import MAX_FILE_BYTES, TreeFile, anchored, read_tree
 
 Scope = tuple[str, str]
 Entry = tuple[Scope, tuple[str, str, str]]
-
-
-@dataclass(slots=True)
-class Imported:
-    """What an import found."""
-
-    rows: list[PublishedRun] = field(default_factory=list)
-    findings: list[Finding] = field(default_factory=list)
-    files: Counter[str] = field(default_factory=Counter)  # how many of each kind were read
-    total: int = 0  # rows in the round's table afterwards
-    changed: bool = False
-    path: Path | None = None  # the table
 
 
 @dataclass(slots=True)
@@ -57,6 +46,7 @@ def import_tree(path: Path, round_: str, store: Path, *, source: str = "", repla
     Rows of runs that the tree does not have stay, unless `replace`. Raises DataError where the tree holds
     nothing to import, ConfigError for an unknown round.
     """
+    begun = time.perf_counter()
     found = read_runs(path, round_, source=source)
     if not found.rows:
         raise DataError(
@@ -68,18 +58,15 @@ def import_tree(path: Path, round_: str, store: Path, *, source: str = "", repla
     known = rounds_known(store)
     old = read_rows(known[round_]) if round_ in known and not replace else []
     rows = merge(old, as_rows(found.rows))
-    found.path = store / f"{round_}.parquet"
+    path_of_table = store / f"{round_}.parquet"
     sources = sorted({str(row["source"]) for row in rows})
     facts = {"round": round_, "source": "; ".join(sources), "licence": "Apache-2.0 (data of MLCommons)"}
-    if known.get(round_) == found.path or _differs(rows, old):
-        found.changed = write_table(found.path, rows, facts)
+    if known.get(round_) == path_of_table or rows != old:
+        found.changed = write_table(path_of_table, rows, facts)
+    found.table = str(rounds_known(store)[round_])
     found.total = len(rows)
+    found.seconds = time.perf_counter() - begun
     return found
-
-
-def _differs(rows: list[dict[str, Any]], old: list[dict[str, Any]]) -> bool:
-    """Whether there is anything to write: a table that says what the shipped one says need not exist."""
-    return rows != old
 
 
 def _first_error(findings: list[Finding]) -> str:
@@ -102,7 +89,7 @@ def read_runs(path: Path, round_: str, *, source: str = "") -> Imported:
             files[at.kind.value] += 1
             _take(gathered, at, one, maker)
     rows = list(_assemble(gathered, maker, source or path.name, path))
-    return Imported(rows=rows, findings=maker.findings, files=files)
+    return Imported(rows=rows, findings=maker.findings, files=dict(files))
 
 
 def _take(gathered: _Gathered, at: Place, file: TreeFile, maker: RowMaker) -> None:

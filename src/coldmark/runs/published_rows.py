@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from coldmark.core.imported import finding
 from coldmark.core.nouns import Finding, Scenario, Severity
 from coldmark.core.published import PublishedRun
 from coldmark.loadgen.dialects import Dialects, Headline
@@ -14,7 +15,6 @@ from coldmark.loadgen.published_log import ParsedLog
 from coldmark.rules.book import RuleBook, load_book, rounds
 from coldmark.rules.plausibility import RESULT_KEYS, allowed, deviation
 from coldmark.store.published_system import PublishedSystem
-from coldmark.store.tree import finding
 
 SIX_DIGITS, TWO_DECIMALS = 1e-5, 0.00501
 """How far two prints of one number lie apart: the detail log has six digits, the summary two decimals."""

@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from coldmark.core.imported import finding
 from coldmark.core.nouns import Finding, Severity
-from coldmark.store.tree import finding
 
 NOTHING = frozenset({"", "-", "n/a", "na", "none", "null"})
 """How submitters write that there is no accelerator."""

@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import IO, Any, cast
 
 from coldmark.core.errors import DataError
-from coldmark.core.nouns import Finding, Severity
+from coldmark.core.imported import finding
+from coldmark.core.nouns import Finding
 
 MAX_MEMBERS = 2_000_000
 MAX_TOTAL_BYTES = 32 << 30
@@ -30,8 +31,6 @@ MAX_READ_BYTES = 64 << 20
 
 NOT_RESULTS = frozenset({".git", "audit", "calibration", "code", "compliance", "measurements", "src"})
 """Folders beside `results` that hold no result."""
-
-CLAUSE = "coldmark: reading a results tree"
 
 
 class Take(Enum):
@@ -67,15 +66,6 @@ def read_tree(path: Path, wanted: Wanted, ends: Ends) -> Iterator[TreeFile | Fin
     if path.is_file():
         return _read_archive(path, wanted, ends)
     raise DataError("no such file or folder", where=str(path))
-
-
-def finding(
-    rule: str, subject: str, expected: str, found: str, severity: Severity = Severity.ERROR
-) -> Finding:
-    """A finding about a file of a tree."""
-    return Finding(
-        rule=rule, severity=severity, subject=subject, expected=expected, found=found, clause=CLAUSE
-    )
 
 
 def anchored(path: Path) -> str:
