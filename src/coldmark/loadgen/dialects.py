@@ -20,6 +20,7 @@ class Headline:
     metric: str
     unit: str
     logged: str = ""
+    needs: str = ""  # a key that must be in the log too
     since: str = ""
     until: str = ""
     scale: float = 1.0

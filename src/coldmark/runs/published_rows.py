@@ -11,7 +11,7 @@ from coldmark.core.nouns import Finding, Scenario, Severity
 from coldmark.core.published import PublishedRun
 from coldmark.loadgen.dialects import Dialects, Headline
 from coldmark.loadgen.power_log import Power, busiest, marks, mean_power
-from coldmark.loadgen.published_log import ParsedLog
+from coldmark.loadgen.published_log import ParsedLog, Value
 from coldmark.rules.book import RuleBook, load_book, rounds
 from coldmark.rules.plausibility import RESULT_KEYS, allowed, deviation
 from coldmark.store.published_system import PublishedSystem
@@ -119,6 +119,8 @@ class RowMaker:
             return None, None, (f"a rule that infers {scenario}", f"a log of {logged}")
         for headline in choices:
             value = log.number(headline.key)
+            if headline.needs and headline.needs not in log.values:
+                continue
             if value is not None and (score := headline.score(value)) is not None:
                 return headline, score, ("", "")
         return None, None, (f"{choices[-1].key} in the log", "none, or 0")
@@ -153,16 +155,21 @@ def _names(naming: Naming) -> dict[str, Any]:
 
 
 def merged(files: RunFiles) -> ParsedLog:
-    """The summary's values, and the detail log's where the summary has none (it prints more digits)."""
+    """Both logs of a run as one; of two prints of a number the one with more digits."""
     whole = ParsedLog()
     for log in (files.summary, files.detail):
-        if log is None:
-            continue
-        for key, value in log.values.items():
-            if key not in whole.values:
+        for key, value in log.values.items() if log else ():
+            if key not in whole.values or _digits(value) > _digits(whole.values[key]):
                 whole.values[key] = value
-                whole.lines[key] = log.lines.get(key, 0)
+                whole.lines.setdefault(key, log.lines.get(key, 0) if log else 0)
     return whole
+
+
+def _digits(value: Value) -> int:
+    """Significant digits of a number as it is printed; words have none."""
+    if isinstance(value, str | bool):
+        return 0
+    return len(f"{value:.15g}".split("e")[0].replace(".", "").strip("-0"))
 
 
 def _log_problems(files: RunFiles) -> Iterator[Finding]:
