@@ -27,29 +27,55 @@ def score_text(value: float) -> str:
 
 def gap_text(gap: float) -> str:
     """How far from the first, in percent of it; blank for the first and who shares its place."""
-    return "" if gap == 0 else f"{gap * 100:+.1f} %" if abs(gap) >= 0.01 else f"{gap * 100:+.3f} %"
+    if gap == 0:
+        return ""
+    # Enough digits to see a photo finish, and a speck beside a giant.
+    close = abs(gap) < 0.01 or abs(gap + 1) < 0.005
+    return f"{gap * 100:+.3f} %" if close else f"{gap * 100:+.1f} %"
 
 
 def ranking_text(ranking: Ranking, *, top: int, subject: frozenset[tuple[str, str]] | None = None) -> str:
     """Each task with its pool's size; `top` lines a task (0: all), or only the subject's lines."""
     blocks = [_pool_line(ranking)]
-    for task in ranking.tasks:
-        shown = _shown(task, top, subject)
-        if shown:
-            blocks.append(_task_text(task, shown, ranking.question.per))
     if not ranking.tasks:
         blocks.append("nobody is in this pool")
-    elif len(blocks) == 1:
-        blocks.append("no result of the systems asked for is in this pool")
+    elif subject is not None:
+        blocks.append(_subject_table(ranking, subject))
+    else:
+        blocks += [_task_text(task, _shown(task, top, None), ranking.question.per) for task in ranking.tasks]
     if len(ranking.tasks) > 1:
         blocks.append(firsts_text(ranking, subject))
     return "\n\n".join(blocks)
 
 
+def _subject_table(ranking: Ranking, subject: frozenset[tuple[str, str]]) -> str:
+    """One line for each place of the systems asked for, and who is first."""
+    rows = [
+        [
+            task.suite,
+            task.benchmark,
+            task.scenario,
+            f"{entry.place} of {task.size}",
+            score_text(entry.value),
+            task.unit,
+            gap_text(entry.gap),
+            short(entry.row["system"], 32),
+            "" if entry.place == 1 else short("/".join(task.firsts[0].system), 48),
+        ]
+        for task in ranking.tasks
+        for entry in _shown(task, 0, subject)
+    ]
+    if not rows:
+        return "no result of the systems asked for is in this pool"
+    head = ["suite", "benchmark", "scenario", "place", "score", "unit", "to first", "system", "who is first"]
+    return table(head, rows)
+
+
 def _pool_line(ranking: Ranking) -> str:
     entries = sum(task.size for task in ranking.tasks)
     line = f"pool: {ranking.question.words()}"
-    line += f"\n      {entries} places in {len(ranking.tasks)} tasks, from {ranking.runs} runs"
+    line += f"\n      {_count(entries, 'place')} in {_count(len(ranking.tasks), 'task')}, "
+    line += f"from {_count(ranking.runs, 'run')}"
     if len({row.row["source"] for t in ranking.tasks for row in t.entries}) > 1:
         line += ", of several sources"
     for count, why in (
@@ -60,6 +86,10 @@ def _pool_line(ranking: Ranking) -> str:
         if count:
             line += f"\n      left out: {count} runs {why}"
     return line
+
+
+def _count(number_of: int, what: str) -> str:
+    return f"{number_of} {what}" + ("" if number_of == 1 else "s")
 
 
 def _plural(per: Per) -> str:

@@ -25,9 +25,9 @@ def standing_text(own: OwnRun, standings: Sequence[Standing]) -> str:
 
 
 def _standing_lines(standing: Standing, label: str) -> Iterable[str]:
-    question, task, placed = standing.ranking.question, standing.task, standing.placed
-    size = task.size if task else 0
-    yield f"pool: {question.words()}: {size} published results"
+    task, placed = standing.task, standing.placed
+    size = f": {task.size} published results" if task else ""
+    yield f"pool: {standing.ranking.question.words()}{size}"
     if task is None or placed is None or standing.value is None:
         yield f"  no place: {standing.reason}"
         return

@@ -208,16 +208,30 @@ class _Ranked:
     def __init__(self, connection: duckdb.DuckDBPyConnection, claim: Claim) -> None:
         self.connection, self.claim = connection, claim
         self._made: dict[tuple[str, Per, str, str], list[Task]] = {}
+        self._members: dict[str, str] = {}
 
     def tasks(self, pool: str, per: Per, system: dict[str, Any]) -> list[Task]:
-        """The tasks in which a system has a place in a pool."""
-        key = (pool, per, system["submitter"], system["system"])
+        """The tasks in which a system has a place in a pool; pools of the same runs are ranked once."""
+        key = (self._same(pool), per, system["submitter"], system["system"])
         if key not in self._made:
             question = Question(
                 round=self.claim.round, division=self.claim.division, pool=parse_pool(pool), per=per
             )
             self._made[key] = places(self.connection, question, key[2], key[3])
         return self._made[key]
+
+    def _same(self, pool: str) -> str:
+        """Who is in a pool, as one word."""
+        if pool not in self._members:
+            parsed = parse_pool(pool)
+            answer = ask(
+                self.connection,
+                "SELECT count(*), sum(hash(path)) FROM results "  # noqa: S608
+                f"WHERE round = ? AND division = ? AND ({parsed.sql})",
+                [self.claim.round, self.claim.division, *parsed.parameters],
+            )
+            self._members[pool] = str(answer.rows[0])
+        return self._members[pool]
 
     def systems(self, subject: Subject) -> list[dict[str, Any]]:
         """The subject's systems. Raises ConfigError where there is none."""

@@ -42,7 +42,7 @@ class Question:
 
     def words(self) -> str:
         """The pool in words, as every ranking prints it."""
-        said = [self.round, f"{self.division} division"]
+        said = [self.round, f"{self.division} division", *([self.suite] if self.suite else [])]
         said.append(f"status {' or '.join(self.statuses)}" if self.statuses else "any status")
         said.append(self.pool.text or "all systems")
         if self.per is not Per.SYSTEM:
