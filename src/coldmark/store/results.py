@@ -11,8 +11,10 @@ import hashlib
 import io
 import json
 import os
+import shutil
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -83,6 +85,22 @@ def find_round(store: Path, name: str) -> Path:
     return known[name]
 
 
+@contextmanager
+def _held_still(paths: Sequence[Path]) -> Iterator[list[str]]:
+    """Copies of tables that nobody renames while they are read: DuckDB opens a file more than once.
+
+    Raises DataError.
+    """
+    with tempfile.TemporaryDirectory(prefix="coldmark-") as folder:
+        copies = [Path(folder) / f"{number}.parquet" for number in range(len(paths))]
+        for path, copy in zip(paths, copies, strict=True):
+            try:
+                shutil.copyfile(path, copy)
+            except OSError as error:
+                raise DataError(error.strerror or str(error), where=str(path)) from None
+        yield [str(copy) for copy in copies]
+
+
 def open_results(paths: Sequence[Path]) -> duckdb.DuckDBPyConnection:
     """A connection with the table `results` in memory, and nothing else within its reach.
 
@@ -91,11 +109,16 @@ def open_results(paths: Sequence[Path]) -> duckdb.DuckDBPyConnection:
     connection = duckdb.connect(config=_CLOSED)  # type: ignore[arg-type]
     columns = ", ".join(COLUMNS)
     try:
-        connection.execute(
-            f"CREATE TABLE {TABLE} AS SELECT {columns} FROM read_parquet($paths, union_by_name=true)",  # noqa: S608
-            {"paths": [str(p) for p in paths]},
-        )
-    except duckdb.Error as error:
+        with _held_still(paths) as copies:
+            connection.execute(
+                f"CREATE TABLE {TABLE} AS SELECT {columns} "  # noqa: S608
+                "FROM read_parquet($paths, union_by_name=true)",
+                {"paths": copies},
+            )
+    except (duckdb.Error, DataError) as error:
+        connection.close()
+        if isinstance(error, DataError):
+            raise
         raise DataError(
             f"not a table of results: {_first_line(error)}",
             where=", ".join(map(str, paths)),
@@ -158,7 +181,8 @@ def about(path: Path) -> dict[str, str]:
     """What a table says of itself: source, licence, digest. Raises DataError."""
     connection = duckdb.connect(config=_CLOSED)  # type: ignore[arg-type]
     try:
-        found = connection.execute("SELECT key, value FROM parquet_kv_metadata(?)", [str(path)]).fetchall()
+        with _held_still([path]) as copies:
+            found = connection.execute("SELECT key, value FROM parquet_kv_metadata(?)", copies).fetchall()
     except duckdb.Error as error:
         raise DataError(f"not a table of results: {_first_line(error)}", where=str(path)) from None
     finally:
