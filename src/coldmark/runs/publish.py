@@ -126,10 +126,12 @@ def _take_run_file(gathered: _Gathered, entry: Entry, at: Place, file: TreeFile,
     elif at.kind is Kind.DETAIL:
         run.detail_path, run.detail = file.path, parse_detail(file.data, maker.dialects)
     else:
-        run.spl_path, run.spl = file.path, compact(file.data)
-    # In a sorted tree the marks are known by now, and the meter's log need not be kept.
-    if run.spl and run.detail is not None and "power_end" in run.detail.values:
-        measure_power(run)
+        run.spl_path, run.spl = file.path, file.data
+        # In a sorted tree the marks are known by now, and the meter's log need not be kept.
+        if run.detail is not None and "power_end" in run.detail.values:
+            measure_power(run)
+        else:
+            run.spl = compact(file.data)
 
 
 def _assemble(gathered: _Gathered, maker: RowMaker, source: str, root: Path) -> Iterator[PublishedRun]:

@@ -159,7 +159,8 @@ def merged(files: RunFiles) -> ParsedLog:
     whole = ParsedLog()
     for log in (files.summary, files.detail):
         for key, value in log.values.items() if log else ():
-            if key not in whole.values or _digits(value) > _digits(whole.values[key]):
+            known = whole.values.get(key)
+            if known is None or (value != known and _digits(value) > _digits(known)):
                 whole.values[key] = value
                 whole.lines.setdefault(key, log.lines.get(key, 0) if log else 0)
     return whole
@@ -223,11 +224,11 @@ def measure_power(files: RunFiles) -> None:
     """Reduce the meter's log to one number as soon as the run's window is known, and let the log go."""
     if files.spl is None:
         return
-    log = merged(files)
-    window = marks(log.values.get("power_begin"), log.values.get("power_end"))
+    said = files.detail.values if files.detail else {}
+    window = marks(said.get("power_begin"), said.get("power_end"))
     if window is not None:
         files.power, files.power_window, files.spl = mean_power(files.spl, window), "marks", b""
-    elif (duration_s := _duration_s(log)) is not None:
+    elif (duration_s := _duration_s(merged(files))) is not None:
         files.power, files.power_window, files.spl = busiest(files.spl, duration_s), "busiest", b""
 
 
