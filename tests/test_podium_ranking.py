@@ -114,6 +114,15 @@ def test_one_rule_for_all_subjects_is_told_apart_from_a_pool_for_each(article: C
     assert all(score.holds for score in article.scores)
 
 
+def test_of_how_many_is_part_of_a_claim(results: duckdb.DuckDBPyConnection) -> None:
+    claim = find_claim("article-2022-09-09")
+    fewer = replace(claim.subjects[0], tasks={"datacenter": 15})
+    assert (
+        check_claim(results, replace(claim, subjects=(fewer,), scores=(), total=None)).subjects[0].holding
+        == []
+    )
+
+
 def test_a_wrong_claim_fails(results: duckdb.DuckDBPyConnection) -> None:
     claim = find_claim("article-2022-09-09")
     greedy = replace(claim.subjects[1], firsts={"datacenter": 7})
@@ -242,6 +251,14 @@ def test_a_value_stands_between_its_neighbours(value: float) -> None:
     assert placed.of == 62
 
 
+def test_a_value_equal_to_a_published_one_shares_its_place(results: duckdb.DuckDBPyConnection) -> None:
+    placed = place_value(task(results, "resnet50", "Offline", "datacenter"), 679_585.0)
+    assert (placed.place, placed.of) == (2, 62)
+    assert placed.above is not None
+    assert placed.below is not None
+    assert (placed.above.value, placed.below.value) == (679_915.0, 679_585.0)
+
+
 def test_the_pool_is_said_and_its_size_counted(results: duckdb.DuckDBPyConnection) -> None:
     pool = parse_pool('accelerator ~ "A100-SXM" and not power_submission')
     ranking = rank(results, Question(round="v2.1", suite="datacenter", statuses=("available",), pool=pool))
@@ -301,6 +318,17 @@ def test_an_own_run_is_placed_and_never_mixed_unlabelled(
     assert all(e.row["accelerators"] == 0 for e in like.task.entries)
     assert (per_accelerator.placed, per_accelerator.reason) == (None, "this machine has no accelerator")
     assert (per_core.value, like_per_core.value) == (1250.0, 1250.0)
+
+
+def test_the_pool_asked_for_narrows_every_reading(results: duckdb.DuckDBPyConnection, tmp_path: Path) -> None:
+    question = Question(round="v2.1", pool=parse_pool("submitter = Krai"))
+    whole, like, *_ = standings(results, find_own(tmp_path, own(tmp_path)), question)
+    assert whole.task is not None
+    assert like.task is not None
+    assert {e.row["submitter"] for e in whole.task.entries} == {"Krai"}
+    assert like.task.entries
+    assert {e.row["accelerators"] for e in like.task.entries} == {0}
+    assert like.ranking.question.pool.text == "(submitter = Krai) and accelerators = 0"
 
 
 def test_a_latency_is_placed_but_not_divided(results: duckdb.DuckDBPyConnection, tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 
 from coldmark.core.errors import ConfigError, DataError
 from coldmark.core.imported import Imported
+from coldmark.loadgen.published_log import HEAD_BYTES, TAIL_BYTES
 from coldmark.runs.publish import import_tree, read_runs
 from coldmark.store import tree
 from coldmark.store.published_system import count, parse_system, suites
@@ -228,6 +229,33 @@ def test_a_long_detail_log_is_read_at_both_ends(tmp_path: Path) -> None:
         assert found.errors == []
 
 
+def test_the_two_ends_of_a_long_log_never_make_one_line(tmp_path: Path) -> None:
+    cut = b':::MLLOG {"key": "result_samples_per_second", "value": 1'
+    rest = b'9, "time_ms": 1.0, "metadata": {}}\n'
+    data = b"x" * (HEAD_BYTES - len(cut) - 1) + b"\n" + cut + b"y" * 1000 + rest.ljust(TAIL_BYTES, b"\n")
+    entry(tmp_path, data, name="mlperf_log_detail.txt")
+    entry(tmp_path, summary(headline="Samples per second: 1000"))
+    assert read_runs(tmp_path, "v2.1").rows[0].score == 1000.0
+    assert read_runs(tmp_path, "v2.1").errors == []
+
+
+METER = "".join(f"Time,07-22-2022 03:20:{s:02d}.500,Watts,200.0,Volts,1\n" for s in range(30))
+
+
+def test_a_query_inferred_for_multistream_has_the_energy_of_eight(tmp_path: Path) -> None:
+    line = ':::MLLOG {"key": "%s", "value": %s, "time_ms": 1.0, "metadata": {}}\n'
+    marks = {"power_begin": '"07-22-2022 03:20:00.000"', "power_end": '"07-22-2022 03:20:10.000"'}
+    for scenario in ("SingleStream", "MultiStream", "Offline"):
+        entry(tmp_path, single_stream(), scenario=scenario)
+        entry(tmp_path, "".join(line % pair for pair in marks.items()), scenario=scenario,
+              name="mlperf_log_detail.txt")  # fmt: skip
+        entry(tmp_path, METER, scenario=scenario, name="spl.txt")
+    rows = by_system(read_runs(tmp_path, "v2.1"))
+    single = rows["one", "SingleStream"].power
+    assert rows["one", "MultiStream"].power == pytest.approx(8 * single)
+    assert (rows["one", "Offline"].power, rows["one", "Offline"].power_unit) == (200.0, "W")
+
+
 def test_power_is_recomputed_between_the_marks(tmp_path: Path) -> None:
     entry(tmp_path, single_stream(), scenario="SingleStream")
     line = ':::MLLOG {"key": "%s", "value": %s, "time_ms": 1.0, "metadata": {}}\n'
@@ -414,7 +442,8 @@ def test_a_header_that_claims_gigabytes_is_not_believed(tmp_path: Path) -> None:
     whole = 512 + -(-len(GOOD[1]) // 512) * 512  # the good entry's header and its padded data
     path.write_bytes(archive(path, GOOD).read_bytes()[:whole] + info.tobuf() + b"\0" * 2048)
     found = read_runs(path, "v2.1")
-    assert [one.rule for one in found.errors][-1] == "published.archive"
+    assert found.errors[-1].rule == "published.archive"
+    assert "at once" in found.errors[-1].found
 
 
 @pytest.mark.parametrize("keep", [0.3, 0.6, 0.9])
@@ -627,3 +656,20 @@ def _says_nothing(path: Path) -> bool:
     except ValueError:
         return False
     return True
+
+
+def test_a_folder_that_cannot_be_listed_is_a_finding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    small_tree(tmp_path)
+    scan = tree.os.scandir  # type: ignore[attr-defined]
+
+    def refuse(path: str) -> Any:
+        if path.endswith("/Best"):
+            raise PermissionError(13, "Permission denied", path)
+        return scan(path)
+
+    monkeypatch.setattr(tree.os, "scandir", refuse)  # type: ignore[attr-defined]
+    found = read_runs(tmp_path, "v2.1")
+    assert len(found.rows) == 3
+    assert [(one.rule, one.subject.rsplit("/", 1)[-1]) for one in found.errors] == [
+        ("published.file", "Best")
+    ]

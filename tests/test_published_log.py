@@ -174,6 +174,14 @@ def test_a_detail_log_since_v1_0_is_read_by_its_keys() -> None:
     assert log.lines["power_begin"] == 2
 
 
+def test_lines_after_the_cut_of_a_long_log_are_counted_from_its_end() -> None:
+    first, last = ENTRY % ("effective_target_qps", "7"), ENTRY % ("result_samples_per_second", "5")
+    broken = ':::MLLOG {"key": "result_query_count", broken\n'
+    log = parse_detail((first + "\0\n" + last + broken + "\n").encode(), DIALECTS)
+    assert log.lines == {"effective_target_qps": 1, "result_samples_per_second": -3}
+    assert [problem.line for problem in log.problems] == [-2]
+
+
 def test_a_detail_log_before_v1_0_is_read_by_its_labels() -> None:
     text = (
         '"pid": 4303, "tid": 4303, "ts": 26267ns : Scenario : Server\n'
@@ -213,7 +221,7 @@ def check_sane(log: ParsedLog) -> None:
     for value in log.values.values():
         assert isinstance(value, str | int | float)
         assert isinstance(value, str) or value - value == 0
-    assert all(problem.line >= 1 for problem in log.problems)
+    assert all(problem.line != 0 for problem in log.problems)
 
 
 @given(st.binary(max_size=600))

@@ -132,14 +132,22 @@ def _number(text: str) -> int | float | None:
 
 
 def parse_detail(data: bytes, dialects: Dialects) -> ParsedLog:
-    """A detail log, or the head and tail of one: lines that are cut are passed over, not reported."""
+    """A detail log, or the first and last lines of one with a line of one zero byte between.
+
+    Lines after that are counted from the end: -1 is the last.
+    """
     log = ParsedLog()
-    text = decode(data)[0]
+    lines = decode(data)[0].splitlines()
+    shift = -len(lines) - 1 if "\0" in lines else 0
     mark, wanted = dialects.detail.mark, frozenset(dialects.detail.keys)
     opening = f'{mark}{{"key": "'
     power = re.compile(dialects.detail.text_power)
-    for number, line in enumerate(text.splitlines(), 1):
-        if line.startswith(opening):
+    number = 0
+    for line in lines:
+        number += 1
+        if line == "\0":
+            number += shift
+        elif line.startswith(opening):
             end = line.find('"', len(opening))
             key = line[len(opening) : end]
             if key in wanted:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -76,8 +77,10 @@ def _pool_line(ranking: Ranking) -> str:
     line = f"pool: {ranking.question.words()}"
     line += f"\n      {_count(entries, 'place')} in {_count(len(ranking.tasks), 'task')}, "
     line += f"from {_count(ranking.runs, 'run')}"
-    if len({row.row["source"] for t in ranking.tasks for row in t.entries}) > 1:
-        line += ", of several sources"
+    sources = Counter(str(e.row["source"]) for t in ranking.tasks for e in t.entries)
+    if len(sources) > 1:
+        said = ", ".join(f"{name} ({places})" for name, places in sources.most_common())
+        line += f"\n      places by source: {said}"
     for count, why in (
         (ranking.invalid, "INVALID"),
         (ranking.uncounted, f"with no known number of {_plural(ranking.question.per)}"),

@@ -22,12 +22,15 @@ from coldmark.core.imported import finding
 from coldmark.core.nouns import Finding
 
 MAX_MEMBERS = 2_000_000
-MAX_TOTAL_BYTES = 32 << 30
+MAX_TOTAL_BYTES = 16 << 30
 """Of an archive, unpacked; the largest round is 5.4 GB."""
 MAX_FILE_BYTES = 16 << 20
 """Of a file that is read whole; the largest published one is below 1 MB."""
 MAX_READ_BYTES = 64 << 20
 """At once: a header of an archive can claim any size, and tarfile believes it."""
+
+CUT = b"\n\0\n"
+"""Between the two ends of a long file, whose broken lines are left out."""
 
 NOT_RESULTS = frozenset({".git", "audit", "calibration", "code", "compliance", "measurements", "src"})
 """Folders beside `results` that hold no result."""
@@ -80,7 +83,8 @@ def anchored(path: Path) -> str:
 
 def _read_folder(root: Path, wanted: Wanted, ends: Ends) -> Iterator[TreeFile | Finding]:
     prefix = anchored(root)
-    for folder, folders, names in os.walk(root):
+    closed: list[OSError] = []
+    for folder, folders, names in os.walk(root, onerror=closed.append):
         inside = os.path.relpath(folder, root)
         above = prefix if inside == "." else prefix + inside.replace(os.sep, "/") + "/"
         if "/results/" not in "/" + above:
@@ -89,6 +93,10 @@ def _read_folder(root: Path, wanted: Wanted, ends: Ends) -> Iterator[TreeFile | 
         for name in sorted(names):
             if (take := wanted(above + name)) is not None:
                 yield _read_file(os.path.join(folder, name), above + name, take, ends)  # noqa: PTH118
+    for error in closed:
+        yield finding(
+            "published.file", str(error.filename), "a readable folder", error.strerror or str(error)
+        )
 
 
 def _read_file(path: str, name: str, take: Take, ends: Ends) -> TreeFile | Finding:
@@ -106,10 +114,9 @@ def _read_file(path: str, name: str, take: Take, ends: Ends) -> TreeFile | Findi
 
 def _read_member(file: IO[bytes], name: str, size: int, take: Take, ends: Ends) -> TreeFile | Finding:
     if take is Take.ENDS and size > ends.head + ends.tail:
-        head = file.read(ends.head)
+        head = file.read(ends.head).rpartition(b"\n")[0]
         file.seek(size - ends.tail)
-        # The cut is marked by an empty line, so that no line is made of two halves.
-        return TreeFile(name, head + b"\n\n" + file.read(ends.tail))
+        return TreeFile(name, head + CUT + file.read(ends.tail).partition(b"\n")[2])
     if size > MAX_FILE_BYTES:
         return finding("published.size", name, f"<= {MAX_FILE_BYTES >> 20} MiB", f"{size} bytes, not read")
     data = bytearray()
