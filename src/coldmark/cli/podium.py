@@ -152,9 +152,9 @@ def _print_standing(connection: Any, own: Any, question: Any, options: dict[str,
 @json_option()
 @click.pass_context
 def claim(context: click.Context, file: str, every: bool, store: Path | None, as_json: bool) -> None:
-    """Check a claim of first places: under which reading of its pool does it hold?
+    """Check a claim of first places.
 
-    FILE.toml states it; article-2022-09-09 comes with the package. Exit code 3 when it holds under none.
+    Under which reading of its pool does it hold, and under which not? FILE.toml states it; article-2022-09-09 comes with the package. Exit code 3 when it holds under none.
     """
     import sys
 

@@ -67,9 +67,9 @@ def import_(
     store: Path | None,
     as_json: bool,
 ) -> None:
-    """Import PATH: a checkout of a results repository, a part of one, or a tar archive of either.
+    """Import a results tree: a folder or a tar archive.
 
-    Every performance run becomes a row or a finding. Exit code 6 when a file could not be read; the rest
+    PATH is a checkout of a results repository, a part of one, or an archive of either. Every performance run becomes a row or a finding. Exit code 6 when a file could not be read; the rest
     is imported all the same.
     """
     import sys
@@ -98,7 +98,7 @@ def import_(
 def list_(
     round_: str, division: str, submitter: str, store: Path | None, as_csv: bool, as_json: bool
 ) -> None:
-    """The rounds that can be ranked here, or with --round the systems of one."""
+    """List the rounds that are here, or with --round its systems."""
     from coldmark.store.listing import list_rounds, list_systems
     from coldmark.store.results import default_store, find_round, open_results
 
@@ -118,7 +118,10 @@ def list_(
 @csv_option()
 @json_option()
 def show(system: str, round_: str, division: str, store: Path | None, as_csv: bool, as_json: bool) -> None:
-    """Everything a SYSTEM has published: its folder, SUBMITTER/FOLDER, or words that only it has."""
+    """Show everything a system has published.
+
+    SYSTEM is its folder, SUBMITTER/FOLDER, or words that only it has.
+    """
     from coldmark.report.published import system_text
     from coldmark.store.compare import find_system
     from coldmark.store.listing import system_results
@@ -140,9 +143,9 @@ def show(system: str, round_: str, division: str, store: Path | None, as_csv: bo
 @csv_option()
 @json_option()
 def query(sql: str, rounds_: tuple[str, ...], store: Path | None, as_csv: bool, as_json: bool) -> None:
-    """Ask the table `results` in SQL (DuckDB): one SELECT, one row a performance run.
+    """Ask the table `results` in SQL: one SELECT.
 
-    Nothing but that table is within reach: no file, no network, no setting.
+    A row is a performance run, the SQL is DuckDB's. Nothing but that table is within reach: no file, no network, no setting.
     """
     from coldmark.store.results import default_store, find_round, open_results, rounds_known
     from coldmark.store.results import query as ask
@@ -172,7 +175,10 @@ def compare(
     as_csv: bool,
     as_json: bool,
 ) -> None:
-    """System A over system B, benchmark by benchmark; above 1 A is better, for latencies too."""
+    """Compare two systems, benchmark by benchmark.
+
+    Above 1 the system A is better than B, for latencies too.
+    """
     from coldmark.core.codec import to_plain
     from coldmark.report.podium import compare_text
     from coldmark.store.compare import compare as compared
@@ -207,9 +213,9 @@ def compare(
 def check(
     path: Path | None, round_: str, division: str, submitter: str, store: Path | None, as_json: bool
 ) -> None:
-    """Recompute each result from the other fields of its own log, and report what does not fit.
+    """Check that each result follows from its own log.
 
-    Without PATH the stored results are checked; with PATH a tree that is not imported. Exit code 3 when
+    It is recomputed from fields of the log that do not hold it, and what does not fit is reported. Without PATH the stored results are checked; with PATH a tree that is not imported. Exit code 3 when
     something does not fit.
     """
     import sys
