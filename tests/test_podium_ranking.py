@@ -19,12 +19,13 @@ from coldmark.core.nouns import Length, Scenario, State, Suite
 from coldmark.core.published import PublishedRun
 from coldmark.core.record import Metric, RunRecord, RunSpec
 from coldmark.core.system import System
-from coldmark.store.claim import ClaimReport, check_claim, find_claim, shipped_claims, widest
+from coldmark.store.claim import ClaimReport, find_claim, shipped_claims, widest
 from coldmark.store.pool import parse_pool
-from coldmark.store.ranking import Per, Question, Task, place_value, rank
+from coldmark.store.ranking import Per, Question, Task, rank
+from coldmark.store.readings import check_claim
 from coldmark.store.results import as_rows, open_results, shipped, write_table
 from coldmark.store.rundir import RunDir
-from coldmark.store.standing import find_own, standings
+from coldmark.store.standing import find_own, place_value, standings
 
 Coldmark = Callable[..., "subprocess.CompletedProcess[str]"]
 

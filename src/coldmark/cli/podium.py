@@ -154,12 +154,14 @@ def _print_standing(connection: Any, own: Any, question: Any, options: dict[str,
 def claim(context: click.Context, file: str, every: bool, store: Path | None, as_json: bool) -> None:
     """Check a claim of first places.
 
-    Under which reading of its pool does it hold, and under which not? FILE.toml states it; article-2022-09-09 comes with the package. Exit code 3 when it holds under none.
+    Under which reading of its pool does it hold, and under which not? FILE.toml states it;
+    article-2022-09-09 comes with the package. Exit code 3 when it holds under none.
     """
     import sys
 
     from coldmark.report.claim import claim_json, claim_text
-    from coldmark.store.claim import check_claim, find_claim
+    from coldmark.store.claim import find_claim
+    from coldmark.store.readings import check_claim
     from coldmark.store.results import default_store, find_round, open_results
 
     stated = find_claim(file)

@@ -69,8 +69,9 @@ def import_(
 ) -> None:
     """Import a results tree: a folder or a tar archive.
 
-    PATH is a checkout of a results repository, a part of one, or an archive of either. Every performance run becomes a row or a finding. Exit code 6 when a file could not be read; the rest
-    is imported all the same.
+    PATH is a checkout of a results repository, a part of one, or an archive of either. Every performance
+    run becomes a row or a finding. Exit code 6 when a file could not be read; the rest is imported all
+    the same.
     """
     import sys
 
@@ -145,7 +146,8 @@ def show(system: str, round_: str, division: str, store: Path | None, as_csv: bo
 def query(sql: str, rounds_: tuple[str, ...], store: Path | None, as_csv: bool, as_json: bool) -> None:
     """Ask the table `results` in SQL: one SELECT.
 
-    A row is a performance run, the SQL is DuckDB's. Nothing but that table is within reach: no file, no network, no setting.
+    A row is a performance run, the SQL is DuckDB's. Nothing but that table is within reach: no file, no
+    network, no setting.
     """
     from coldmark.store.results import default_store, find_round, open_results, rounds_known
     from coldmark.store.results import query as ask
@@ -215,7 +217,8 @@ def check(
 ) -> None:
     """Check that each result follows from its own log.
 
-    It is recomputed from fields of the log that do not hold it, and what does not fit is reported. Without PATH the stored results are checked; with PATH a tree that is not imported. Exit code 3 when
+    It is recomputed from fields of the log that do not hold it, and what does not fit is reported.
+    Without PATH the stored results are checked; with PATH a tree that is not imported. Exit code 3 when
     something does not fit.
     """
     import sys

@@ -285,30 +285,6 @@ def _entries(group: list[dict[str, Any]]) -> Iterable[Entry]:
         yield Entry(place=row["place"], value=row["value"], gap=gap, row=row)
 
 
-@dataclass(frozen=True, slots=True)
-class Placed:
-    """Where a value that is not in a ranking would stand in it, between its neighbours."""
-
-    place: int
-    of: int  # the ranked results and this one
-    gap: float
-    above: Entry | None
-    below: Entry | None
-
-
-def place_value(task: Task, value: float) -> Placed:
-    """The place `value` would have. Equal values share a place, as they do in the ranking."""
-    better = [e for e in task.entries if (e.value < value if task.lower_is_better else e.value > value)]
-    rest = task.entries[len(better) :]
-    return Placed(
-        place=len(better) + 1,
-        of=task.size + 1,
-        gap=value / task.entries[0].value - 1,
-        above=better[-1] if better else None,
-        below=rest[0] if rest else None,
-    )
-
-
 def systems_of(connection: duckdb.DuckDBPyConnection, question: Question) -> list[tuple[str, str]]:
     """Submitter and system of every entry of the round's division."""
     sql = "SELECT DISTINCT submitter, system FROM results WHERE round = ? AND division = ? ORDER BY ALL"

@@ -15,11 +15,35 @@ from coldmark.core.system import System
 from coldmark.rules.book import load_length
 from coldmark.store.pool import parse_pool
 from coldmark.store.published_system import count
-from coldmark.store.ranking import Per, Placed, Question, Ranking, Task, place_value, rank
+from coldmark.store.ranking import Entry, Per, Question, Ranking, Task, rank
 from coldmark.store.rundir import find_run, read_record
 
 UNVERIFIED = "measured here, unverified"
 """How an own run is called wherever it stands beside published results."""
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """Where a value that is not in a ranking would stand in it, between its neighbours."""
+
+    place: int
+    of: int  # the ranked results and this one
+    gap: float
+    above: Entry | None
+    below: Entry | None
+
+
+def place_value(task: Task, value: float) -> Placed:
+    """The place `value` would have. Equal values share a place, as they do in the ranking."""
+    better = [e for e in task.entries if (e.value < value if task.lower_is_better else e.value > value)]
+    rest = task.entries[len(better) :]
+    return Placed(
+        place=len(better) + 1,
+        of=task.size + 1,
+        gap=value / task.entries[0].value - 1,
+        above=better[-1] if better else None,
+        below=rest[0] if rest else None,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
