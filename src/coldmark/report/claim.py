@@ -27,7 +27,8 @@ def claim_text(report: ClaimReport, *, every: bool) -> str:
 def _subject_lines(report: SubjectReport, *, every: bool) -> Iterable[str]:
     subject = report.subject
     counts = " + ".join(f"{n}{'' if s == ANY else ' ' + s}" for s, n in subject.firsts.items())
-    yield f'{subject.name}: {counts} first places claimed ("{subject.says}")'
+    places = "place" if sum(subject.firsts.values()) == 1 else "places"
+    yield f'{subject.name}: {counts} first {places} claimed ("{subject.says}")'
     yield f"  systems: {', '.join(report.systems)}"
     held = report.holding
     yield f"  holds in {len(held)} of {len(report.readings)} readings" + ("" if held else ": under none")
