@@ -6,6 +6,7 @@ import gzip
 import io
 import json
 import lzma
+import os
 import random
 import tarfile
 import threading
@@ -479,8 +480,6 @@ def test_links_in_a_folder_are_not_followed(tmp_path: Path) -> None:
 
 
 def test_a_pipe_in_a_folder_does_not_hang_the_import(tmp_path: Path) -> None:
-    import os
-
     small_tree(tmp_path)
     path = tmp_path / LOG.replace("one", "piped")
     path.parent.mkdir(parents=True)
@@ -559,6 +558,46 @@ def test_a_round_is_imported_again_while_others_read(tmp_path: Path) -> None:
     reader.join()
     assert failed == []
     assert seen <= {4, 44}
+
+
+def test_a_table_that_is_swapped_all_the_time_is_always_read_whole(tmp_path: Path) -> None:
+    small_tree(tmp_path / "a")
+    small_tree(tmp_path / "b")
+    for n in range(200):
+        entry(tmp_path / "b", summary(), system=f"s{n}")
+    tables = [
+        Path(import_tree(tmp_path / name, "v3.0", tmp_path / f"store-{name}").table) for name in ("a", "b")
+    ]
+    table = tmp_path / "v3.0.parquet"
+    os.link(tables[0], table)
+    stop = threading.Event()
+
+    def swap() -> None:
+        turn = 0
+        while not stop.is_set():
+            turn += 1
+            os.link(tables[turn % 2], tmp_path / "aside")
+            (tmp_path / "aside").replace(table)
+
+    writer = threading.Thread(target=swap)
+    writer.start()
+    try:
+        sizes = {len(read_rows(table)) for _ in range(30)}
+    finally:
+        stop.set()
+        writer.join()
+    assert sizes <= {4, 204}
+
+
+def test_a_table_is_written_aside_and_renamed(tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    table = Path(import_tree(small_tree(tmp_path / "a"), "v3.0", store).table)
+    before = table.read_bytes()
+    with table.open("rb") as reader:
+        entry(tmp_path / "a", summary(), system="another")
+        assert import_tree(tmp_path / "a", "v3.0", store).changed
+        assert reader.read() == before
+    assert table.read_bytes() != before
 
 
 def test_two_reimports_at_once_leave_a_whole_table(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from coldmark.loadgen.published_log import (
     parse_accuracy_text,
     parse_detail,
     parse_summary,
+    result_of,
 )
 from published_tree import multi_stream, server, single_stream, summary
 
@@ -23,13 +24,8 @@ def result(text: str, round_: str, scenario: str) -> tuple[float, str, str] | No
     """What a round calls the result of a log in a scenario's folder."""
     log = parse_summary(text.encode(), DIALECTS)
     logged = DIALECTS.scenario(log.word("effective_scenario"))
-    for headline in DIALECTS.headlines_of(round_, scenario, logged):
-        value = log.number(headline.key)
-        if headline.needs and headline.needs not in log.values:
-            continue
-        if value is not None and (score := headline.score(value)) is not None:
-            return score, headline.unit, headline.metric
-    return None
+    found = result_of(log, DIALECTS.headlines_of(round_, scenario, logged))
+    return None if found is None else (found[1], found[0].unit, found[0].metric)
 
 
 OLD_SINGLE = summary("Single Stream", headline="90th percentile latency (ns) : 1500000")
@@ -152,6 +148,23 @@ def test_what_python_takes_for_a_number_and_loadgen_never_prints_is_none(word: s
     log = parse_summary(summary(headline=f"Samples per second: {word}").encode(), DIALECTS)
     assert log.number("result_samples_per_second") is None
     assert len(log.problems) == 1
+
+
+def test_the_first_line_of_a_kind_counts() -> None:
+    text = summary() + "Samples per second: 7\n"
+    assert parse_summary(text.encode(), DIALECTS).number("result_samples_per_second") == 1000
+
+
+def test_token_models_are_not_ranked_by_their_first_token() -> None:
+    log = parse_summary(FIRST_TOKENS.encode(), DIALECTS)
+    log.values["early_stopping_latency_ss"] = 1397965104  # as the detail log has it, of the first token
+    found = result_of(log, DIALECTS.headlines_of("v5.1", "SingleStream", "SingleStream"))
+    assert found is not None
+    assert found[1] == pytest.approx(4145.546277)
+    plain = parse_summary(single_stream(ordinal=".0").encode(), DIALECTS)
+    found = result_of(plain, DIALECTS.headlines_of("v5.1", "SingleStream", "SingleStream"))
+    assert found is not None
+    assert found[1] == 2.0
 
 
 def test_the_per_query_block_is_kept_apart_from_the_samples() -> None:

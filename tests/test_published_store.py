@@ -13,7 +13,9 @@ import duckdb
 import pytest
 
 from coldmark.core.errors import ConfigError
+from coldmark.core.nouns import Scenario
 from coldmark.core.published import COLUMNS
+from coldmark.rules.plausibility import deviation
 from coldmark.runs.plausible import check_stored, check_tree
 from coldmark.store.compare import compare, find_system
 from coldmark.store.results import about, ask, find_round, open_results, query, shipped
@@ -161,6 +163,17 @@ def test_a_tampered_result_is_found(tmp_path: Path, scenario: str, log: str) -> 
     checked = check_tree(tmp_path, "v2.1")
     assert [one.rule for one in checked.findings] == ["result.plausible"]
     assert str(folder.relative_to(tmp_path)) in checked.findings[0].subject
+
+
+def test_multistream_is_held_against_its_queries_not_its_samples() -> None:
+    said = {
+        "early_stopping_latency_ms": 1000.0,
+        "result_99.00_percentile_latency_ns": 900.0,
+        "result_99.00_percentile_per_query_latency_ns": 990.0,
+    }
+    assert deviation(said.get, Scenario.MULTI_STREAM) == pytest.approx(1000 / 990 - 1)
+    del said["result_99.00_percentile_per_query_latency_ns"]
+    assert deviation(said.get, Scenario.MULTI_STREAM) == pytest.approx(1000 / 900 - 1)
 
 
 def test_a_round_without_a_rule_book_is_not_judged(tmp_path: Path) -> None:

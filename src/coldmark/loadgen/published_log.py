@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from coldmark.core.runlog import LogLine
-from coldmark.loadgen.dialects import Dialects
+from coldmark.loadgen.dialects import Dialects, Headline
 
 Value = str | int | float | bool
 
@@ -189,6 +190,17 @@ def parse_accuracy_text(data: bytes, dialects: Dialects) -> tuple[str, float] | 
             value = _number(match[1].rstrip("."))
             if value is not None:
                 return metric, float(value)
+    return None
+
+
+def result_of(log: ParsedLog, choices: Iterable[Headline]) -> tuple[Headline, float] | None:
+    """The first of the choices that a log has, with its score; None where it has none of them, or 0."""
+    for headline in choices:
+        value = log.number(headline.key)
+        if value is None or (headline.needs and headline.needs not in log.values):
+            continue
+        if (score := headline.score(value)) is not None:
+            return headline, score
     return None
 
 

@@ -11,7 +11,7 @@ from coldmark.core.nouns import Finding, Scenario, Severity
 from coldmark.core.published import PublishedRun
 from coldmark.loadgen.dialects import Dialects, Headline
 from coldmark.loadgen.power_log import Power, busiest, marks, mean_power
-from coldmark.loadgen.published_log import ParsedLog, Value
+from coldmark.loadgen.published_log import ParsedLog, Value, result_of
 from coldmark.rules.book import RuleBook, load_book, rounds
 from coldmark.rules.plausibility import RESULT_KEYS, allowed, deviation
 from coldmark.store.published_system import PublishedSystem
@@ -117,12 +117,8 @@ class RowMaker:
         choices = self.dialects.headlines_of(self.round, scenario, logged)
         if not choices:
             return None, None, (f"a rule that infers {scenario}", f"a log of {logged}")
-        for headline in choices:
-            value = log.number(headline.key)
-            if headline.needs and headline.needs not in log.values:
-                continue
-            if value is not None and (score := headline.score(value)) is not None:
-                return headline, score, ("", "")
+        if (found := result_of(log, choices)) is not None:
+            return *found, ("", "")
         return None, None, (f"{choices[-1].key} in the log", "none, or 0")
 
     def _deviation(self, log: ParsedLog, logged: str, files: RunFiles) -> float | None:
