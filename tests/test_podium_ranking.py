@@ -420,7 +420,7 @@ def test_an_own_run_on_the_command_line(podium: Coldmark, tmp_path: Path) -> Non
     own(tmp_path / "runs")
     text = podium("--run", "1a2b").stdout
     assert "measured here, unverified: 40 000 samples/s" in text
-    assert "smoke length (8 s), not the round's; the mini model, not MLPerf's" in text
+    assert "smoke length (8 s), not the round's; the mini model, far less work a sample" in text
     assert "above (" in text
     assert "here" in text
     said = json.loads(podium("--run", "1a2b", "--json").stdout)
