@@ -14,6 +14,7 @@ from coldmark.core.nouns import Finding, Length, Mode, Scenario, Severity
 from coldmark.core.runlog import RunLog
 from coldmark.core.settings import TestSettings
 from coldmark.rules.book import ScenarioRule
+from coldmark.rules.plausibility import recomputed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -285,7 +286,7 @@ def plausible(run: CheckedRun) -> Iterator[Finding]:
     if run.mode is not Mode.PERFORMANCE or not run.log.finished:
         return
     result = run.log.number(run.rule.book.result_field)
-    other = _recomputed(run.log, run.rule.scenario)
+    other = recomputed(run.log.number, run.rule.scenario)
     if not result or other is None or other <= 0:
         return
     allowed = run.rule.tolerance(run.log.number("result_query_count") or 0)
@@ -299,20 +300,6 @@ def plausible(run: CheckedRun) -> Iterator[Finding]:
             run.rule.tolerances.clause,
             Severity.WARNING,
         )
-
-
-def _recomputed(log: RunLog, scenario: Scenario) -> float | None:
-    """The result again, from fields that do not hold it."""
-    if scenario is Scenario.OFFLINE:
-        n, worst = log.number("effective_samples_per_query"), log.number("result_max_latency_ns")
-        return None if n is None or not worst else n / (worst * 1e-9)
-    if scenario is Scenario.SERVER:
-        return log.number("effective_target_qps")
-    share = "90.00" if scenario is Scenario.SINGLE_STREAM else "99.00"
-    for key in (f"result_{share}_percentile_latency_ns", f"result_{share}_percentile_per_query_latency_ns"):
-        if (value := log.number(key)) is not None:
-            return value
-    return None
 
 
 CHECKS: tuple[Check, ...] = (

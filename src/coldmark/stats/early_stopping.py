@@ -9,14 +9,14 @@ Source: MLPerf Inference rules, early stopping criterion (c = 0.99, d = 0).
 
 from __future__ import annotations
 
-from scipy.special import betainc
-
 
 def min_passing(over: int, percentile: float, *, confidence: float = 0.99, tolerance: float = 0.0) -> int:
     """Fewest queries within the bound that carry the claim, given `over` beyond it: h(t).
 
     `percentile` is a share in (0, 1). Raises ValueError outside the domain.
     """
+    from scipy.special import betainc  # a quarter of a second, and most commands count no queries
+
     if over < 0 or not 0 < tolerance + percentile < 1 or not 0 < confidence < 1 or tolerance < 0:
         raise ValueError(f"over={over}, percentile={percentile}, confidence={confidence}")
     p = percentile - tolerance

@@ -1,0 +1,52 @@
+"""Whether a result follows from the other fields of its own log: what no official checker asks."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+from coldmark.core.nouns import Scenario
+from coldmark.rules.book import Tolerances
+
+Number = Callable[[str], float | None]
+
+RESULT_KEYS: dict[Scenario, str] = {
+    Scenario.OFFLINE: "result_samples_per_second",
+    Scenario.SERVER: "result_scheduled_samples_per_sec",
+    Scenario.SINGLE_STREAM: "early_stopping_latency_ss",
+    Scenario.MULTI_STREAM: "early_stopping_latency_ms",
+}
+"""The logged result that is checked: the run's own scenario, whatever folder it lies in."""
+
+
+def recomputed(number: Number, scenario: Scenario) -> float | None:
+    """The logged result again [its own unit], from fields of the log that do not hold it.
+
+    Offline: samples over the longest latency; Server: the target rate; the streams: the percentile.
+    """
+    if scenario is Scenario.OFFLINE:
+        n, worst = number("effective_samples_per_query"), number("result_max_latency_ns")
+        return None if n is None or not worst else n / (worst * 1e-9)
+    if scenario is Scenario.SERVER:
+        return number("effective_target_qps")
+    if scenario is Scenario.SINGLE_STREAM:
+        return number("result_90.00_percentile_latency_ns")
+    # A detail log has the percentile of each sample too; the result is of queries of 8.
+    per_query = number("result_99.00_percentile_per_query_latency_ns")
+    return number("result_99.00_percentile_latency_ns") if per_query is None else per_query
+
+
+def deviation(number: Number, scenario: Scenario) -> float | None:
+    """The logged result over what its log's other fields give, minus 1; None where they do not say."""
+    result, other = number(RESULT_KEYS[scenario]), recomputed(number, scenario)
+    if not result or other is None or other <= 0:
+        return None
+    return result / other - 1
+
+
+def allowed(tolerances: Tolerances, scenario: Scenario, queries: float | None) -> float:
+    """The largest |deviation| a round accepts; a short Server run scatters by 1/sqrt(queries)."""
+    share = float(getattr(tolerances, scenario.slug))
+    if scenario is Scenario.SERVER and queries:
+        return max(share, tolerances.server_deviations / math.sqrt(queries))
+    return share
