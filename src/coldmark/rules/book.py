@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import resources
@@ -208,13 +207,6 @@ class ScenarioRule:
         if kind == "none":
             return self.book.min_query_count
         return floor_queries(self.book.percentile, estimate=kind == "estimate")
-
-    def tolerance(self, queries: float) -> float:
-        """How far the result of so many queries may lie from what its own log says, as a share."""
-        share = float(getattr(self.tolerances, self.scenario.slug))
-        if self.scenario is Scenario.SERVER and queries > 0:
-            return max(share, self.tolerances.server_deviations / math.sqrt(queries))
-        return share
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

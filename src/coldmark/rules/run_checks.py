@@ -14,7 +14,7 @@ from coldmark.core.nouns import Finding, Length, Mode, Scenario, Severity
 from coldmark.core.runlog import RunLog
 from coldmark.core.settings import TestSettings
 from coldmark.rules.book import ScenarioRule
-from coldmark.rules.plausibility import recomputed
+from coldmark.rules.plausibility import RESULT_KEYS, allowed, deviation, recomputed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -285,18 +285,15 @@ def plausible(run: CheckedRun) -> Iterator[Finding]:
     """The result follows from the other fields of the same log."""
     if run.mode is not Mode.PERFORMANCE or not run.log.finished:
         return
-    result = run.log.number(run.rule.book.result_field)
-    other = recomputed(run.log.number, run.rule.scenario)
-    if not result or other is None or other <= 0:
-        return
-    allowed = run.rule.tolerance(run.log.number("result_query_count") or 0)
-    off = result / other - 1
-    if abs(off) > allowed:
+    scenario = run.rule.scenario
+    off = deviation(run.log.number, scenario)
+    most = allowed(run.rule.tolerances, scenario, run.log.number("result_query_count"))
+    if off is not None and abs(off) > most:
         yield _finding(
             run,
             "result.plausible",
-            f"within {allowed:.1%} of {other:.6g}",
-            f"{result:.6g} ({off:+.2%})",
+            f"within {most:.1%} of {recomputed(run.log.number, scenario):.6g}",
+            f"{run.log.number(RESULT_KEYS[scenario]):.6g} ({off:+.2%})",
             run.rule.tolerances.clause,
             Severity.WARNING,
         )
