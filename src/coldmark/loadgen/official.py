@@ -167,6 +167,9 @@ class OfficialTest:
                 self._slots[COMPLETED] += n
                 self.counters["completions"] += 1
             plain = ids.tolist()
+            if n <= CHUNK:
+                self._hand_over(plain, answers if self._keep else None)
+                return
             for at in range(0, n, CHUNK):
                 self._hand_over(plain[at : at + CHUNK], answers[at : at + CHUNK] if self._keep else None)
         except BaseException as error:  # noqa: BLE001 - a thread edge
@@ -186,10 +189,13 @@ class OfficialTest:
 
     def _pool(self, n: int) -> list[Any]:
         """n response objects of this thread, made once a size: only their ids change."""
-        pools: dict[int, list[Any]] = self._local.__dict__.setdefault("pools", {})
-        pool = pools.get(n)
-        if pool is None:
-            pool = pools[n] = [lg.QuerySampleResponse(0, 0, 0) for _ in range(n)]
+        try:
+            return self._local.pools[n]  # type: ignore[no-any-return]
+        except AttributeError:
+            self._local.pools = {}
+        except KeyError:
+            pass
+        pool = self._local.pools[n] = [lg.QuerySampleResponse(0, 0, 0) for _ in range(n)]
         return pool
 
     # -- the test ------------------------------------------------------------------------------

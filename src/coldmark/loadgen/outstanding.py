@@ -52,7 +52,8 @@ class Outstanding:
             return
         before = len(self._small)
         self._small.update(ids)
-        if len(self._small) != before + len(ids) or any(self._open(block, ids) for block in self._blocks):
+        twice = len(self._small) != before + len(ids)
+        if twice or (self._blocks and any(self._open(block, ids) for block in self._blocks)):
             raise HarnessFault(f"LoadGen issued an id twice in a query of {len(ids)}")
 
     def _add_block(self, ids: Ids) -> None:
@@ -71,13 +72,16 @@ class Outstanding:
 
     def take(self, ids: Ids) -> None:
         """Note ids as completed. Raises HarnessFault when one is unknown, late or given twice."""
+        if not self._blocks:
+            self._take_small(ids)
+            return
         for block in self._blocks:
             ids = self._take_block(block, ids)
             if not len(ids):
                 break
         if len(ids):
             self._take_small(ids)
-        if self._blocks and not self._blocks[0].left:
+        if not self._blocks[0].left:
             self._blocks = [block for block in self._blocks if block.left]
 
     def _take_small(self, ids: Ids) -> None:
