@@ -1,8 +1,8 @@
 """Wall power of a run from PTDaemon's `spl.txt`: the mean between two marks, and J per query.
 
 Where the detail log with the marks is not published, the busiest stretch as long as the run stands for
-them. On the metered Offline and Server runs of v2.1's closed division that were compared it lay within 0.16 % of
-the mean between the marks; the mean over the client's whole session lay up to 36 % below it.
+them. On the metered Offline and Server runs of v2.1's closed division that were compared it lay within
+0.16 % of the mean between the marks; the mean over the client's whole session lay up to 36 % below it.
 """
 
 from __future__ import annotations
