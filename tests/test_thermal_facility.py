@@ -15,8 +15,8 @@ from coldmark.runs.twin_setup import TwinSpec, set_up
 from coldmark.runs.twin_sweep import Grid, sweep
 from coldmark.thermal.assembly import Operation
 from coldmark.thermal.catalogue import find_server, load_server
-from coldmark.thermal.cdu import cool_enough_class
-from coldmark.thermal.exchanger import Exchanger, exchanger
+from coldmark.thermal.cdu import cool_enough_class, ntu_for
+from coldmark.thermal.exchanger import Exchanger, exchanger, rated_ua_w_per_k
 from coldmark.thermal.model import Loop
 
 X660 = "x660-g45-lp"
@@ -58,6 +58,14 @@ def test_a_cdu_at_its_rated_heat_by_hand() -> None:
     assert found.facility_w_per_k == pytest.approx(547.5, rel=2e-3)
     assert found.effectiveness == pytest.approx(0.7685, rel=1e-3)
     assert 5000.0 * found.approach_k_per_w == pytest.approx(3.0, rel=1e-9)
+
+
+def test_half_the_facility_water_by_hand() -> None:
+    """Half the flow leaves 2^-0.8 = 0.574 of its film, so UA falls to 2 / (1 + 1.741) = 0.7297 of itself."""
+    found = exchanger(loop_of(), 7.5, 35.0, 32.0, 7.9 / 2)
+    low, high = sorted((found.coolant_w_per_k, found.facility_w_per_k))
+    ua = ntu_for(found.effectiveness, low / high) * low
+    assert ua == pytest.approx(0.7297 * rated_ua_w_per_k(loop_of()), rel=1e-3)
 
 
 @pytest.mark.parametrize("name", ["x660-g45-lp", "x660-g45-lp-1x", "x640-g40", "hgx-h100-liquid"])
