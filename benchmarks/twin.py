@@ -27,6 +27,7 @@ from scipy.integrate import solve_ivp
 from coldmark.core.nouns import Scenario
 from coldmark.runs.twin_setup import TwinSpec
 from coldmark.runs.twin_sweep import Grid, sweep
+from coldmark.thermal import transient
 from coldmark.thermal.assembly import Assembly, assemble
 from coldmark.thermal.calibration import shipped_fit, unpack
 from coldmark.thermal.catalogue import find_server
@@ -145,6 +146,20 @@ def nodes(out: dict[str, Any]) -> None:
         )
 
 
+def stepping(out: dict[str, Any]) -> None:
+    """A whole run of 600 s with governor, exact and sparse: where one overtakes the other."""
+    out["stepping"] = []
+    chosen = transient.EXACT_NODES
+    for count in (37, 100, 200, 300):
+        asm, eng = make(count)
+        row: dict[str, Any] = {"nodes": len(asm.mats.c)}
+        for name, most in (("exact_cpu_s", 1 << 30), ("sparse_cpu_s", 0)):
+            transient.EXACT_NODES = most
+            row[name] = best(lambda asm=asm, eng=eng: simulate(asm, eng.power, 600.0), 1, time.process_time)
+        out["stepping"].append(row)
+    transient.EXACT_NODES = chosen
+
+
 def servers(out: dict[str, Any], most: int) -> None:
     """Fleets of one model: node-steps a second and peak memory; steps of 0.1 s with the governor at each."""
     fit = shipped_fit()
@@ -175,6 +190,7 @@ def main() -> None:
     governor(out)
     commands(out)
     nodes(out)
+    stepping(out)
     servers(out, args.most_servers)
     print(json.dumps(out, indent=2))
 

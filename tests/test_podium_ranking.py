@@ -15,10 +15,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from coldmark.core.errors import ConfigError
-from coldmark.core.nouns import Length, Scenario, State, Suite
+from coldmark.core.nouns import Length, Provenance, Scenario, State, Suite
 from coldmark.core.published import PublishedRun
 from coldmark.core.record import Metric, RunRecord, RunSpec
 from coldmark.core.system import System
+from coldmark.report.standing import standing_json, standing_text
 from coldmark.store.claim import ClaimReport, find_claim, shipped_claims, widest
 from coldmark.store.pool import parse_pool
 from coldmark.store.ranking import Per, Question, Task, rank
@@ -319,6 +320,21 @@ def test_an_own_run_is_placed_and_never_mixed_unlabelled(
     assert all(e.row["accelerators"] == 0 for e in like.task.entries)
     assert (per_accelerator.placed, per_accelerator.reason) == (None, "this machine has no accelerator")
     assert (per_core.value, like_per_core.value) == (1250.0, 1250.0)
+
+
+def test_a_simulated_run_is_placed_under_its_own_name(
+    results: duckdb.DuckDBPyConnection, tmp_path: Path
+) -> None:
+    """A record of the twin is never called measured, as text or as JSON."""
+    mine = find_own(tmp_path, own(tmp_path, provenance=Provenance.SIMULATED))
+    assert mine.label == "SIMULATED, not measured"
+    assert any("server twin" in said for said in mine.caveats)
+    found = standings(results, mine, Question(round="v2.1"))
+    text = standing_text(mine, found)
+    assert "measured here" not in text
+    assert "SIMULATED, not measured" in next(line for line in text.splitlines() if line.startswith("  here"))
+    said = standing_json(mine, found)
+    assert (said["provenance"], said["label"]) == ("simulated", "SIMULATED, not measured")
 
 
 def test_the_pool_asked_for_narrows_every_reading(results: duckdb.DuckDBPyConnection, tmp_path: Path) -> None:

@@ -197,3 +197,15 @@ def test_an_idle_part_reads_what_a_real_one_reads() -> None:
     state = rest(eng.asm, eng.power, idle=True)
     assert 19 < state.die_degc.mean() < 28
     assert 14 < state.memory_degc.mean() - state.die_degc.mean() < 21
+
+
+def test_a_large_net_is_stepped_sparsely_and_agrees(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The other way to step: within a tenth of a kelvin of the exact one, the balance to rounding."""
+    eng = make("x660-g45-lp")
+    exact = simulate(eng.asm, eng.power, 20.0)
+    monkeypatch.setattr(transient, "EXACT_NODES", 0)
+    sparse = simulate(eng.asm, eng.power, 20.0)
+    assert sparse.steps == exact.steps
+    assert np.abs(sparse.die_degc - exact.die_degc).max() < 0.1
+    assert sparse.balance_residual < 1e-9
+    assert sparse.heat_out_j == pytest.approx(exact.heat_out_j, rel=1e-3)

@@ -111,9 +111,11 @@ def test_streams_are_latencies_of_the_edge_suite(benchmark: str, scenario: Scena
 
 
 def test_the_supply_less_the_approach_is_the_facility_water() -> None:
+    """The approach is 3 K at 5 kW; this run gives the coolant a little less."""
     found = run_twin(spec(duration_s=30.0))
     assert found.facility is not None
-    assert found.facility.water_degc == pytest.approx(32.0)
+    assert found.facility.water_degc == pytest.approx(35.0 - 3.0 * found.facility.heat_w / 5000.0, abs=0.02)
+    assert 32.0 < found.facility.water_degc < 33.0
     assert found.facility.water_class == "W32"
     assert run_twin(spec("dgx-a100", duration_s=30.0)).facility is None
 

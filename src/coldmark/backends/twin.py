@@ -24,6 +24,8 @@ class TwinOptions:
     power_limit_w: float | None = None
     inlet_degc: float | None = None
     fan_share: float | None = None
+    facility_degc: float | None = None
+    facility_l_per_min: float | None = None
 
 
 def _build(request: BuildRequest) -> NoReturn:

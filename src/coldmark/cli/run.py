@@ -26,7 +26,7 @@ MODES = {
 @click.option("--scenario", help="Offline, Server, SingleStream or MultiStream.")
 @click.option("--suite", help="datacenter or edge. [default: the one that has the scenario; edge if both do]")
 @click.option("--model", help="mini, full, official, or a path to an ONNX file. [default: mini]")
-@click.option("--backend", help="openvino, onnxruntime or null. [default: openvino]")
+@click.option("--backend", help="openvino, onnxruntime, null or twin. [default: openvino]")
 @click.option("--server", help="With --backend twin: the server to simulate. [default: x660-g45-lp]")
 @click.option("--precision", help="fp32 or bf16. [default: fp32]")
 @click.option("--mode", help="performance, accuracy or both. [default: both]")
@@ -68,6 +68,12 @@ def run(
 
     options = parse_sets(sets) | ({"backend.server": server} if server else {})
     spec = make_spec(workload, flags, options, config)
+    if server and spec.backend != "twin":
+        raise ConfigError(
+            f"only the twin has a server to choose; the backend is {spec.backend}",
+            where="--server",
+            hint=f"add --backend twin, or: coldmark twin run {server} --workload {spec.workload}",
+        )
     with progress(f"{spec.workload} {spec.scenario}") as on_tick:
         record, path = execute(spec, runs_dir or default_root(), on_tick=on_tick)
     if as_json:

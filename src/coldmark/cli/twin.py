@@ -50,6 +50,12 @@ def operation_options() -> Decorator:
             click.option("--fan-share", type=float, help="Fan duty, share of full speed."),
             click.option("--inlet-degc", type=float, help="Air inlet temperature."),
             click.option("--power-limit-w", type=float, help="Power limit of each accelerator."),
+            click.option("--facility-l-per-min", type=float, help="Facility water through the CDU."),
+            click.option(
+                "--facility-degc",
+                type=float,
+                help="Facility water temperature; the coolant supply follows through the CDU.",
+            ),
             click.option("--flow-l-per-min", type=float, help="Coolant flow of the whole server."),
             click.option("--supply-degc", type=float, help="Coolant supply temperature."),
         ):
@@ -81,6 +87,8 @@ def make_spec(server: str, options: dict[str, Any]) -> Any:
             flow_l_per_min=options.get("flow_l_per_min"),
             inlet_degc=options.get("inlet_degc"),
             fan_share=options.get("fan_share"),
+            facility_degc=options.get("facility_degc"),
+            facility_l_per_min=options.get("facility_l_per_min"),
         ),
     )
 
@@ -175,7 +183,8 @@ def _without_coolant_where_dry(spec: Any) -> Any:
     design = find_design(find_server(spec.server), spec.cooling)[1]
     if "plate" in (design.gpu, design.cpu, design.memory, design.rest):
         return spec
-    return replace(spec, at=replace(spec.at, supply_degc=None, flow_l_per_min=None))
+    keys = ("supply_degc", "flow_l_per_min", "facility_degc", "facility_l_per_min")
+    return replace(spec, at=replace(spec.at, **dict.fromkeys(keys)))
 
 
 @twin.command("validate")

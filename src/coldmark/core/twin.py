@@ -36,11 +36,26 @@ class PowerState:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FacilityState:
-    """What the coolant loop asks of the building."""
+    """What the coolant loop asks of the building, through its CDU, at rest under load."""
 
-    water_degc: float  # facility water that a CDU of this approach needs at most
-    water_class: str  # the ASHRAE class that has it
+    given: bool  # the water was given and the supply follows; else the other way round
+    water_degc: float  # facility water: as given, or the warmest that still gives the supply
+    return_degc: float  # facility water behind the CDU
+    l_per_min: float
+    water_class: str  # the ASHRAE class that has it, or the warmest that is cool enough
+    heat_w: float  # through the CDU
+    effectiveness: float
+    approach_k: float  # supply over facility water
     cdu_power_w: float  # pumps and control of the CDU, by their share of the heat
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Played:
+    """What the virtual-time driver played through."""
+
+    queries: int
+    over_latency: int | None  # None: the scenario has no bound
+    percentile_ns: float  # of the latencies, the scenario's own
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +96,7 @@ class TwinRun:
     dew_margin_k: float | None
     host_limited: bool
     events: tuple[TwinEvent, ...]
+    played: Played | None = None  # None: Offline, which has no latency
     published: Measurement | None = None
     assumptions: tuple[str, ...] = ()
     trace: dict[str, list[Any]] = field(default_factory=dict)
@@ -171,6 +187,7 @@ class SweepResult:
     unit: str
     points: tuple[SweepPoint, ...]
     warmest_supply_degc: float | None
+    warmest_facility_degc: float | None  # the facility water that gives it, through the CDU
     least_flow_l_per_min: float | None
     least_pump_w: float | None
     nothing_share: float

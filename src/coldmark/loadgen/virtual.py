@@ -124,8 +124,16 @@ def _bisect(holds: Callable[[float], bool], low: float, high: float, tolerance: 
     return low
 
 
-def stream_estimate_s(latency_s: float, *, percentile: float, queries: int, seed: int) -> float:
-    """Early-stopping estimate [s] of a stream's percentile, for queries of a mean latency, one after another.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamResult:
+    """A stream's percentile as its latencies have it, and as early stopping estimates it [s]."""
+
+    estimate_s: float
+    percentile_s: float
+
+
+def play_stream(latency_s: float, *, percentile: float, queries: int, seed: int) -> StreamResult:
+    """Queries of a mean latency, one after another.
 
     As LoadGen does: of n latencies the largest t + 1 with n >= n(t + 1) are given up, the next is the
     estimate.
@@ -133,4 +141,12 @@ def stream_estimate_s(latency_s: float, *, percentile: float, queries: int, seed
     rng = np.random.default_rng(seed)
     latencies = np.sort(latency_s * np.exp(rng.normal(0.0, SERVICE_SPREAD, queries)))[::-1]
     given_up = max(1, allowed_over(queries, percentile))
-    return float(latencies[min(given_up - 1, queries - 1)])
+    return StreamResult(
+        estimate_s=float(latencies[min(given_up - 1, queries - 1)]),
+        percentile_s=float(np.quantile(latencies, percentile)),
+    )
+
+
+def stream_estimate_s(latency_s: float, *, percentile: float, queries: int, seed: int) -> float:
+    """Early-stopping estimate [s] of a stream's percentile."""
+    return play_stream(latency_s, percentile=percentile, queries=queries, seed=seed).estimate_s

@@ -8,7 +8,7 @@ from typing import Any
 
 from coldmark.core.codec import to_plain
 from coldmark.core.errors import ColdmarkError
-from coldmark.core.nouns import Length, Scenario, Severity, State
+from coldmark.core.nouns import Length, Provenance, Scenario, Severity, State
 from coldmark.core.record import Accuracy, Harness, Metric, RunRecord
 
 
@@ -65,6 +65,8 @@ def verdict_text(record: RunRecord) -> str:
 
 def why_not(record: RunRecord) -> str:
     """Why this run cannot be submitted as it is."""
+    if record.provenance is Provenance.SIMULATED:
+        return "simulated, never submitted"
     if record.spec.length is not Length.OFFICIAL:
         return "not for submission"
     if record.verdict != "VALID":

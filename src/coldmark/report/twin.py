@@ -7,7 +7,15 @@ from typing import Any
 
 from coldmark.core.codec import to_plain
 from coldmark.core.nouns import Measurement
-from coldmark.core.twin import CalibrationResult, Check, FaultResult, SweepResult, TwinCompare, TwinRun
+from coldmark.core.twin import (
+    CalibrationResult,
+    Check,
+    FacilityState,
+    FaultResult,
+    SweepResult,
+    TwinCompare,
+    TwinRun,
+)
 from coldmark.report.text import metric_text, number, table
 
 FOOT = "simulated, not measured; not an MLPerf result"
@@ -70,7 +78,7 @@ def _supply(run: TwinRun) -> str:
     air = f"air {run.inlet_degc:g} degC"
     if run.supply_degc is None:
         return air
-    return f"coolant {run.supply_degc:g} degC, {run.flow_l_per_min:g} L/min; {air}"
+    return f"coolant {run.supply_degc:.4g} degC, {run.flow_l_per_min:g} L/min; {air}"
 
 
 def _accelerators(run: TwinRun) -> str:
@@ -99,14 +107,24 @@ def _power(run: TwinRun) -> list[str]:
     if run.supply_degc is not None:
         lines.append(f"  heat       {p.coolant_share:.0%} leaves with the coolant")
     if run.facility is not None:
-        f = run.facility
-        water = f"water of at most {f.water_degc:.1f} degC ({f.water_class})"
-        lines.append(f"  facility   {water}, CDU {f.cdu_power_w:.0f} W")
+        lines += _facility(run.facility)
     if run.samples_per_j is not None:
         lines.append(
             f"  energy     {run.energy_j / 3.6e6:.3f} kWh, {number(run.samples_per_j)} samples/J at the wall"
         )
     return lines
+
+
+def _facility(f: FacilityState) -> list[str]:
+    """Both sides of the CDU; which of the two was given stands first."""
+    most = "" if f.given else "at most "
+    tail = "; the coolant supply follows" if f.given else ", as the supply needs it"
+    return [
+        f"  facility   water of {most}{f.water_degc:.1f} degC ({f.water_class}), {f.l_per_min:.4g} L/min, "
+        f"back at {f.return_degc:.1f} degC{tail}",
+        f"  CDU        {f.heat_w:.0f} W, effectiveness {f.effectiveness:.3f}, approach {f.approach_k:.2f} K; "
+        f"its pumps {f.cdu_power_w:.0f} W",
+    ]
 
 
 def servers_table(rows: Sequence[Sequence[str]]) -> str:
@@ -200,11 +218,18 @@ def sweep_text(s: SweepResult, most: int = 60) -> str:
         and s.least_pump_w is not None
     ):
         lines += [
-            f"warmest supply that loses nothing: {s.warmest_supply_degc:.1f} degC (own flow and limit)",
+            f"warmest supply that loses nothing: {s.warmest_supply_degc:.1f} degC "
+            f"({_through(s)}own flow and limit)",
             f"least flow that loses nothing: {s.least_flow_l_per_min:.2f} L/min, pump {s.least_pump_w:.1f} W",
             f"(nothing: under {s.nothing_share:.1%} of the score; no flow below the plates' tables is tried)",
         ]
     return "\n".join([*lines, FOOT])
+
+
+def _through(s: SweepResult) -> str:
+    """Behind the warmest supply: the facility water that gives it."""
+    water = s.warmest_facility_degc
+    return "" if water is None else f"facility water of {water:.1f} degC through the CDU; "
 
 
 def fault_text(f: FaultResult) -> str:

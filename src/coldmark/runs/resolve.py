@@ -188,7 +188,7 @@ def base_settings(plan: Plan, task: Task, mode: Mode) -> SourcedSettings:
         sources={f.name: source for f in fields(TestSettings) if getattr(out.settings, f.name) is not None},
     )
     out = out.override("sample library", performance_sample_count=task.library.performance_count)
-    out = out.override(f"length {plan.spec.length}", **_length_values(plan))
+    out = out.override(f"length {plan.spec.length}", **length_values(plan))
     if plan.spec.target_qps is not None:
         out = out.override("--target-qps", target_qps=plan.spec.target_qps)
     for key, value in plan.test_overrides.items():
@@ -196,7 +196,8 @@ def base_settings(plan: Plan, task: Task, mode: Mode) -> SourcedSettings:
     return out
 
 
-def _length_values(plan: Plan) -> dict[str, int]:
+def length_values(plan: Plan) -> dict[str, int]:
+    """What the run length changes of the round's own duration and count."""
     length, values = plan.length, dict[str, int]()
     if length.min_duration_ms is not None:
         values["min_duration_ms"] = length.min_duration_ms

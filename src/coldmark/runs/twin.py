@@ -14,7 +14,9 @@ from coldmark.runs.twin_interval import relative_interval
 from coldmark.runs.twin_score import Score, offline_score, score_at_rest
 from coldmark.runs.twin_setup import Setup, TwinSpec, set_up
 from coldmark.thermal.assembly import Assembly, Operation
-from coldmark.thermal.cdu import water_class
+from coldmark.thermal.cdu import cool_enough_class, water_class
+from coldmark.thermal.exchanger import exchanger
+from coldmark.thermal.facility import coolant_heat_w, water_for
 from coldmark.thermal.rest import ThermalRunaway
 from coldmark.thermal.score import Engine
 from coldmark.thermal.transient import REASONS, Trajectory, simulate
@@ -25,7 +27,7 @@ def run_twin(spec: TwinSpec, *, trace: bool = False) -> TwinRun:
     """Simulate one benchmark. Raises ConfigError, or ThermalRunaway with component and time."""
     setup = set_up(spec)
     try:
-        score = score_at_rest(setup)
+        setup, score = _scored(setup)
     except ThermalRunaway:
         # It says which component; the simulation also says when.
         simulate(setup.asm, setup.engine.power, spec.duration_s, runaway=True)
@@ -35,6 +37,16 @@ def run_twin(spec: TwinSpec, *, trace: bool = False) -> TwinRun:
         score = offline_score(score.engine, path.mhz)
     low, high, n = relative_interval(setup, score) if spec.draws else (None, None, None)
     return _answer(setup, score, path, (low, high, n), trace=trace)
+
+
+def _scored(setup: Setup) -> tuple[Setup, Score]:
+    """The score at rest. A server that is not busy all the time heats its supply less: so once more."""
+    score = score_at_rest(setup)
+    if setup.spec.at.facility_degc is None or score.engine.utilisation == 1.0:
+        return setup, score
+    score = score_at_rest(setup.resupplied(score.engine))
+    setup = setup.resupplied(score.engine)
+    return setup, replace(score, engine=setup.engine.busy(score.engine.utilisation))
 
 
 def _answer(
@@ -83,29 +95,41 @@ def _answer(
             pump_w=asm.pump_w,
             coolant_share=float(path.coolant_w[-1] / path.wall_w[-1]),
         ),
-        facility=_facility(asm, path),
+        facility=_facility(setup, score),
         energy_j=energy,
         samples_per_j=None if rate is None else rate * spec.duration_s / energy,
         balance_residual=path.balance_residual,
         dew_margin_k=asm.dew_margin_k,
         host_limited=score.host_limited,
         events=tuple(TwinEvent(at_s=e.at_s, component=e.component, what=e.what) for e in path.events),
+        played=score.played,
         published=published_score(spec, asm),
         assumptions=tuple(asm.server.notes),
         trace=_trace(score.engine, path) if trace else {},
     )
 
 
-def _facility(asm: Assembly, path: Trajectory) -> FacilityState | None:
-    """Facility water behind the CDU: the supply less the CDU's approach."""
-    loop = asm.server.loop
-    if loop is None or asm.flow_l_per_min <= 0:
+def _facility(setup: Setup, score: Score) -> FacilityState | None:
+    """Facility water and the CDU at rest under load: the water that was given, or that the supply needs."""
+    asm, loop, flow = setup.asm, setup.asm.server.loop, setup.facility_l_per_min
+    if loop is None or not flow:
         return None
-    water = float(asm.boundary_degc[0]) - loop.approach_k.value
+    heat, given = coolant_heat_w(asm, score.engine.power), setup.spec.at.facility_degc
+    supply = float(asm.boundary_degc[0])
+    if given is None:
+        water, cdu = water_for(loop, asm, flow, heat)
+    else:
+        water, cdu = given, exchanger(loop, asm.flow_l_per_min, supply, given, flow)
     return FacilityState(
+        given=given is not None,
         water_degc=water,
-        water_class=water_class(water),
-        cdu_power_w=float(path.coolant_w[-1]) * loop.facility_pump_share.value,
+        return_degc=water + heat / cdu.facility_w_per_k,
+        l_per_min=flow,
+        water_class=cool_enough_class(water) if given is None else water_class(water),
+        heat_w=heat,
+        effectiveness=cdu.effectiveness,
+        approach_k=supply - water,
+        cdu_power_w=heat * loop.facility_pump_share.value,
     )
 
 

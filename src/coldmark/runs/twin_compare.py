@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 
 import numpy as np
 
@@ -13,7 +12,6 @@ from coldmark.core.twin import EqualLimit, Share, TwinCompare, TwinRun
 from coldmark.runs.twin import run_twin
 from coldmark.runs.twin_interval import CONFIDENCE, draws, scatter
 from coldmark.runs.twin_setup import Setup, TwinSpec, set_up
-from coldmark.thermal.assembly import assemble
 from coldmark.thermal.model import Part
 from coldmark.thermal.network import Array
 from coldmark.thermal.rest import Rest, ThermalRunaway, rest
@@ -144,10 +142,7 @@ def _part_for(own: Part, parts: list[Part], limit: float) -> Part | None:
 
 
 def _equal(setups: tuple[Setup, Setup], limit: float, parts: tuple[Part, Part]) -> EqualLimit:
-    engines = []
-    for s, part in zip(setups, parts, strict=True):
-        asm = assemble(s.asm.server, s.cooling, replace(s.spec.at, limit_w=limit), part)
-        engines.append(engine(asm, s.values, s.fit, s.spec.workload))
+    engines = [s.at_limit(limit, part) for s, part in zip(setups, parts, strict=True)]
     states = [rest(e.asm, e.power) for e in engines]
     drawn = _drawn(setups, lambda x, y: [_at_limit(x, y, limit)])
     spread = [value for values in drawn for value in values]

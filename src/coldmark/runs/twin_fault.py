@@ -14,9 +14,7 @@ from coldmark.core.twin import NOT_MEASURED, FaultLine, FaultResult
 from coldmark.runs.twin_score import score_at_rest
 from coldmark.runs.twin_setup import Setup, TwinSpec, set_up
 from coldmark.thermal.assembly import Assembly, Operation, assemble
-from coldmark.thermal.network import Array, steady
-from coldmark.thermal.rest import rest
-from coldmark.thermal.score import Engine
+from coldmark.thermal.rest import rest, rest_degc
 from coldmark.thermal.transient import Trajectory, simulate
 
 EVERY_S = 0.1
@@ -62,7 +60,7 @@ def break_it(spec: TwinSpec, fault: Fault, *, accelerator: int = 0, factor: floa
         eng.power,
         spec.duration_s,
         every_s=EVERY_S,
-        start_degc=loaded_state(setup.asm, eng),
+        start_degc=rest_degc(setup.asm, rest(setup.asm, eng.power)),
         changes=_changes(setup, fault, accelerator, factor),
         stop=lambda events: sum(e.what == "shut-down" for e in events) == len(setup.asm.die),
     )
@@ -103,7 +101,7 @@ def _check(setup: Setup, fault: Fault, accelerator: int, factor: float) -> None:
 
 def _changes(setup: Setup, fault: Fault, accelerator: int, factor: float) -> dict[float, Assembly]:
     def with_(**changes: object) -> Assembly:
-        at: Operation = replace(setup.spec.at, limit_w=setup.asm.limit_w, **changes)  # type: ignore[arg-type]
+        at: Operation = replace(setup.at, limit_w=setup.asm.limit_w, **changes)  # type: ignore[arg-type]
         return assemble(setup.asm.server, setup.cooling, at, setup.asm.part)
 
     if fault is Fault.PUMP:
@@ -113,17 +111,6 @@ def _changes(setup: Setup, fault: Fault, accelerator: int, factor: float) -> dic
     if fault is Fault.FAN:
         return {0.0: with_(fans_running=1.0 - 1.0 / setup.asm.server.air.fans)}
     return {0.0: with_(foul={accelerator: factor})}
-
-
-def loaded_state(asm: Assembly, eng: Engine) -> Array:
-    """All temperatures at rest under load; [n]."""
-    state = rest(asm, eng.power)
-    memory = asm.part.memory_load_w.value
-    power = np.zeros(len(asm.mats.c))
-    power[asm.die] = state.gpu_w[0] - memory
-    power[asm.memory] = memory
-    np.add.at(power, list(asm.other.values()), state.other_w[0])
-    return steady(asm.mats, power, asm.boundary_degc)
 
 
 def _lines(asm: Assembly, path: Trajectory) -> list[FaultLine]:

@@ -74,7 +74,7 @@ def draws(setup: Setup, n: int, seed: int = 20220909) -> Iterator[tuple[Assembly
         part = perturb(setup.asm.part, np.random.default_rng([seed, i]))
         part = replace(part, **{k: getattr(setup.asm.part, k) for k in fixed})
         server = perturb(setup.asm.server, np.random.default_rng([seed, i, own]))
-        at = replace(setup.spec.at, limit_w=setup.asm.limit_w)
+        at = replace(setup.at, limit_w=setup.asm.limit_w)
         try:
             yield assemble(server, setup.cooling, at, part), unpack(theta, setup.fit.benchmarks)
         except ConfigError:

@@ -1,17 +1,24 @@
-"""A run on the twin as a run record: same directory, same metric, marked simulated, never submittable."""
+"""A run on the twin as a run record: same directory, same metric, same checks; marked simulated, never
+submittable.
+"""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
 from coldmark.core.errors import ConfigError
-from coldmark.core.nouns import Finding, Mode, Provenance, Severity
+from coldmark.core.nouns import Finding, Mode, Provenance, Scenario, Severity
 from coldmark.core.record import Accuracy, RunRecord
+from coldmark.core.runlog import RunLog
+from coldmark.core.settings import SourcedSettings, TestSettings
 from coldmark.core.system import Cooling, System
 from coldmark.core.twin import TwinRun
-from coldmark.runs.resolve import Plan, refusal
+from coldmark.loadgen.virtual_log import VirtualTest, virtual_log
+from coldmark.rules.run_checks import CheckedRun, check_run
+from coldmark.runs.resolve import Plan, base_settings, length_values, refusal
 from coldmark.runs.twin import run_twin
 from coldmark.runs.twin_setup import TwinSpec, set_up
+from coldmark.runs.verdict import metric_of, reason_of, results_of
 from coldmark.store.rundir import RunDir
 from coldmark.thermal.assembly import Operation, find_design
 from coldmark.thermal.catalogue import find_part, find_server
@@ -50,12 +57,15 @@ def twin_spec(plan: Plan) -> TwinSpec:
         cooling=o.cooling or None,
         round=spec.round,
         duration_s=(own or plan.rule.book.min_duration_ms) / 1000,
+        least_queries=length_values(plan).get("min_query_count", plan.rule.book.min_query_count),
         at=Operation(
             limit_w=o.power_limit_w,
             supply_degc=o.supply_degc,
             flow_l_per_min=o.flow_l_per_min,
             inlet_degc=o.inlet_degc,
             fan_share=o.fan_share,
+            facility_degc=o.facility_degc,
+            facility_l_per_min=o.facility_l_per_min,
         ),
     )
 
@@ -66,25 +76,75 @@ def check(plan: Plan) -> None:
 
 
 def simulated(record: RunRecord, held: RunDir, plan: Plan, task: Task) -> RunRecord:
-    """The record of a simulated run; `twin.json` holds what stands behind its metric."""
+    """The record of a simulated run, judged by the checks of a real one.
+
+    `twin.json` holds what stands behind its metric, `log.json` what a detail log would say.
+    """
     found = run_twin(twin_spec(plan), trace=True)
+    sourced = _settings(plan, task, found)
+    log = _log(plan, found, sourced.settings)
     held.write("twin.json", found)
+    held.write("settings.json", sourced)
+    held.write("log.json", log)
     held.write("system.json", system(find_server(found.server), found.cooling))
     reached = found.metric.value > 0
-    findings = (_note(found), *(() if reached else (_unreachable(found),)))
+    findings = [_note(found), *_extrapolated(found, log, sourced.settings)]
+    findings += [] if reached else [_unreachable(found)]
+    findings += check_run(
+        CheckedRun(log=log, settings=sourced.settings, rule=plan.rule, length=plan.spec.length)
+    )
+    reasons = tuple(reason_of(f) for f in findings if f.severity is Severity.ERROR)
     return replace(
         record,
         provenance=Provenance.SIMULATED,
-        verdict="VALID" if reached and Mode.PERFORMANCE in plan.spec.modes else "INVALID",
-        reasons=()
-        if reached
-        else (f"twin.bound: expected {findings[1].expected}, found {findings[1].found}",),
+        verdict="VALID" if not reasons and Mode.PERFORMANCE in plan.spec.modes else "INVALID",
+        reasons=reasons,
         submittable=False,
-        metric=found.metric if reached else None,
+        metric=metric_of(log, plan),
         accuracy=_accuracy(plan, task),
-        findings=findings,
+        findings=tuple(findings),
+        results=results_of(log),
         software={"coldmark": record.software["coldmark"]},
     )
+
+
+def _settings(plan: Plan, task: Task, found: TwinRun) -> SourcedSettings:
+    """What a real run would have been told, with the rate that the twin found."""
+    sourced = base_settings(plan, task, Mode.PERFORMANCE)
+    if plan.rule.book.lower_is_better:
+        return sourced
+    return sourced.override("twin: the rate it found", target_qps=found.metric.value)
+
+
+def _log(plan: Plan, found: TwinRun, settings: TestSettings) -> RunLog:
+    return virtual_log(
+        VirtualTest(
+            value=found.metric.value / plan.rule.book.scale,
+            simulated_s=found.duration_s,
+            played=found.played,
+        ),
+        settings,
+        plan.rule,
+        path=f"log.json (simulated, server {found.server})",
+    )
+
+
+def _extrapolated(found: TwinRun, log: RunLog, settings: TestSettings) -> list[Finding]:
+    """Server: fewer queries are played than the duration holds; they stand for the rest."""
+    needed = found.metric.value * settings.min_duration_ms / 1000
+    played = log.number("result_query_count")
+    if found.scenario is not Scenario.SERVER or played is None or played >= needed:
+        return []
+    return [
+        Finding(
+            rule="twin.queries",
+            severity=Severity.NOTE,
+            subject=log.path,
+            expected=f"{needed:.0f} queries in {settings.min_duration_ms} ms",
+            found=f"{played:.0f} played; they stand for the rest, at temperatures at rest",
+            clause=CLAUSE,
+        )
+    ]
 
 
 def _accuracy(plan: Plan, task: Task) -> Accuracy:

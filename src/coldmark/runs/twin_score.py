@@ -8,7 +8,8 @@ import numpy as np
 
 from coldmark.core.errors import ConfigError
 from coldmark.core.nouns import Scenario
-from coldmark.loadgen.virtual import Replica, highest_server_rate, stream_estimate_s
+from coldmark.core.twin import Played
+from coldmark.loadgen.virtual import Replica, highest_server_rate, play_stream
 from coldmark.runs.twin_setup import Setup
 from coldmark.thermal.network import Array
 from coldmark.thermal.rest import rest
@@ -26,6 +27,7 @@ class Score:
     value: float
     engine: Engine
     host_limited: bool
+    played: Played | None = None
 
 
 def score_at_rest(setup: Setup) -> Score:
@@ -75,9 +77,16 @@ def server_score(setup: Setup, overhead_s: float | None = None) -> Score:
         )
         eng = eng.busy(float(np.clip(found.rate_per_s / rates.sum(), 0.05, 1.0)))
     assert found is not None
-    feed = eng.feed_limit()
+    feed, played = eng.feed_limit(), None
+    if found.rate_per_s > 0:
+        played = Played(
+            queries=found.queries, over_latency=found.over_latency, percentile_ns=found.percentile_s * 1e9
+        )
     return Score(
-        value=min(float(found.rate_per_s), feed), engine=eng, host_limited=bool(found.rate_per_s > feed)
+        value=min(float(found.rate_per_s), feed),
+        engine=eng,
+        host_limited=bool(found.rate_per_s > feed),
+        played=played,
     )
 
 
@@ -102,10 +111,23 @@ def stream_score(setup: Setup) -> Score:
     memory = setup.asm.part.memory_mhz.value / setup.asm.part.memory_reference_mhz.value
     reference = top if memory == 1.0 and setup.asm.part.form == "sxm" else 1.0
     latency = point.score * 1e-3 * reference / slowest
-    queries = int(np.clip(spec.duration_s / latency, 64, 270_336))
-    estimate = {
-        n: stream_estimate_s(n, percentile=book.percentile, queries=queries, seed=setup.rule.seeds.schedule)
-        for n in (latency, point.score * 1e-3)
-    }
-    value = latency * estimate[latency] / latency / (estimate[point.score * 1e-3] / (point.score * 1e-3))
-    return Score(value=value * 1e9 * book.scale, engine=eng, host_limited=False)
+    queries = int(np.clip(max(spec.duration_s / latency, spec.least_queries), 64, 270_336))
+    own_ns, published_s = _stream_ns(setup, latency, queries), point.score * 1e-3
+    value = own_ns[0] * published_s * 1e9 / _stream_ns(setup, published_s, queries)[0]
+    return Score(
+        value=value * book.scale,
+        engine=eng,
+        host_limited=False,
+        played=Played(queries=queries, over_latency=None, percentile_ns=value * own_ns[1] / own_ns[0]),
+    )
+
+
+def _stream_ns(setup: Setup, latency_s: float, queries: int) -> tuple[float, float]:
+    """Early-stopping estimate and percentile [ns] of queries of a mean latency."""
+    found = play_stream(
+        latency_s,
+        percentile=setup.rule.book.percentile,
+        queries=queries,
+        seed=setup.rule.seeds.schedule,
+    )
+    return found.estimate_s * 1e9, found.percentile_s * 1e9

@@ -11,8 +11,9 @@ import numpy as np
 from coldmark.core.errors import ConfigError
 from coldmark.core.nouns import Provenance, Scenario
 from coldmark.core.twin import NOT_MEASURED, SweepPoint, SweepResult
-from coldmark.runs.twin_setup import TwinSpec, set_up
+from coldmark.runs.twin_setup import Setup, TwinSpec, set_up
 from coldmark.thermal.assembly import Assembly, Operation, assemble
+from coldmark.thermal.facility import coolant_heat_w, water_for
 from coldmark.thermal.network import Array
 from coldmark.thermal.rest import Rest, rest
 from coldmark.thermal.score import Engine
@@ -44,6 +45,8 @@ def sweep(spec: TwinSpec, grid: Grid) -> SweepResult:
     """The map at rest, Offline. One factorisation for each pair of supply and flow, all limits together."""
     if spec.scenario is not Scenario.OFFLINE:
         raise ConfigError(f"a sweep of {spec.scenario}", where="--scenario", hint="permitted: Offline")
+    if spec.at.facility_degc is not None:
+        raise ConfigError("a sweep turns the supply", where="--facility-degc", hint="leave it out")
     if grid.points > MOST_POINTS:
         raise ConfigError(
             f"{grid.points} points", where="--supply-degc", hint=f"permitted: up to {MOST_POINTS}"
@@ -70,7 +73,8 @@ def sweep(spec: TwinSpec, grid: Grid) -> SweepResult:
         workload=spec.workload,
         unit=setup.rule.book.unit,
         points=tuple(found),
-        warmest_supply_degc=_warmest_supply(setup.asm, spec, base),
+        warmest_supply_degc=(warmest := _warmest_supply(setup.asm, spec, base)),
+        warmest_facility_degc=_facility_of(setup, warmest),
         least_flow_l_per_min=(least := _least_flow(setup.asm, spec, base))[0],
         least_pump_w=least[1],
         nothing_share=NOTHING,
@@ -128,6 +132,16 @@ def _warmest_supply(asm: Assembly, spec: TwinSpec, eng: Engine) -> float | None:
         return _rate(asm, spec, eng, replace(spec.at, supply_degc=supply))[0] >= best * (1 - NOTHING)
 
     return _last_true(holds, coolest, 90.0, 0.05)
+
+
+def _facility_of(setup: Setup, supply: float | None) -> float | None:
+    """The facility water that gives a supply, at the heat the server gives there."""
+    loop, flow = setup.asm.server.loop, setup.facility_l_per_min
+    if loop is None or supply is None or not flow:
+        return None
+    at = replace(setup.at, supply_degc=supply, limit_w=setup.asm.limit_w)
+    asm = assemble(setup.asm.server, setup.cooling, at, setup.asm.part)
+    return water_for(loop, asm, flow, coolant_heat_w(asm, setup.engine.power))[0]
 
 
 def _least_flow(asm: Assembly, spec: TwinSpec, eng: Engine) -> tuple[float | None, float | None]:

@@ -53,13 +53,13 @@ def judge(record: RunRecord, plan: Plan, task: Task, tests: dict[Mode, TestRun])
         if mode is Mode.PERFORMANCE:
             findings += _sequence(log, plan, settings.qsl_rng_seed, settings.performance_sample_count)
             findings += _unreachable(test)
-            metric = _metric(log, plan)
+            metric = metric_of(log, plan)
             harness = _harness(log, plan, test.outcome)
-            results = {k: v for k, v in log.values.items() if k.startswith(("result_", "early_stopping"))}
+            results = results_of(log)
     findings += [_doubt(text) for text in task.warnings]
     accuracy = _accuracy(plan, task, tests.get(Mode.ACCURACY))
     findings += _accuracy_findings(plan, task, accuracy)
-    reasons = tuple(_reason(f) for f in findings if f.severity is Severity.ERROR)
+    reasons = tuple(reason_of(f) for f in findings if f.severity is Severity.ERROR)
     valid = not reasons and bool(tests)
     return replace(
         record,
@@ -85,11 +85,18 @@ def _doubt(text: str) -> Finding:
     )
 
 
-def _reason(finding: Finding) -> str:
+def reason_of(finding: Finding) -> str:
+    """A finding as one line of a verdict."""
     return f"{finding.rule}: expected {finding.expected}, found {finding.found}"
 
 
-def _metric(log: RunLog, plan: Plan) -> Metric | None:
+def results_of(log: RunLog) -> dict[str, Any]:
+    """LoadGen's own results, for the record."""
+    return {k: v for k, v in log.values.items() if k.startswith(("result_", "early_stopping"))}
+
+
+def metric_of(log: RunLog, plan: Plan) -> Metric | None:
+    """The headline number of a log, in the scenario's unit; None where there is none."""
     book = plan.rule.book
     value = log.number(book.result_field)
     # Early stopping writes 0 where there were too few queries for an estimate: that is no result.

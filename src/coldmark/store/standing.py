@@ -9,7 +9,7 @@ import duckdb
 
 from coldmark.core.codec import from_plain, read_json
 from coldmark.core.errors import ConfigError, DataError
-from coldmark.core.nouns import Length
+from coldmark.core.nouns import Length, Provenance
 from coldmark.core.record import Metric, RunRecord
 from coldmark.core.system import System
 from coldmark.rules.book import load_length
@@ -19,7 +19,8 @@ from coldmark.store.ranking import Entry, Per, Question, Ranking, Task, rank
 from coldmark.store.rundir import find_run, read_record
 
 UNVERIFIED = "measured here, unverified"
-"""How an own run is called wherever it stands beside published results."""
+SIMULATED = "SIMULATED, not measured"
+"""How an own run is called wherever it stands beside published results; one of the twin is no measurement."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +85,7 @@ def find_own(root: Path, run_id: str) -> OwnRun:
     return OwnRun(
         record=record,
         metric=record.metric,
-        label=UNVERIFIED,
+        label=SIMULATED if record.provenance is Provenance.SIMULATED else UNVERIFIED,
         caveats=tuple(_caveats(record)),
         accelerators=accelerators,
         cores=cores,
@@ -120,7 +121,9 @@ def _caveats(record: RunRecord) -> list[str]:
         least = load_length(record.spec.length).min_duration_ms
         lasts = f" ({least / 1000:g} s)" if least else ""
         said.append(f"{record.spec.length} length{lasts}, not the round's")
-    if record.spec.model != "official":
+    if record.provenance is Provenance.SIMULATED:
+        said.append("from a server twin: no model was run, and its interval (twin.json) belongs to it")
+    elif record.spec.model != "official":
         said.append(_MODELS.get(record.spec.model, "a model of your own, not MLPerf's"))
     if record.verdict != "VALID":
         said.append(record.verdict)

@@ -36,6 +36,8 @@ class Operation:
     flow_l_per_min: float | None = None
     inlet_degc: float | None = None
     fan_share: float | None = None
+    facility_degc: float | None = None  # in place of supply_degc, which then follows; see facility.py
+    facility_l_per_min: float | None = None
     flow_factor: float = 1.0  # faults: what is left of the coolant flow
     fans_running: float = 1.0  # faults: share of the fans that turn
     foul: Mapping[int, float] = field(
@@ -120,6 +122,8 @@ class _Build:
             for key, value in (
                 ("--supply-degc", self.at.supply_degc),
                 ("--flow-l-per-min", self.at.flow_l_per_min),
+                ("--facility-degc", self.at.facility_degc),
+                ("--facility-l-per-min", self.at.facility_l_per_min),
             ):
                 if value is not None:
                     raise ConfigError(

@@ -10,8 +10,9 @@ from pathlib import Path
 from coldmark.core.codec import read_toml
 from coldmark.core.errors import ConfigError, did_you_mean
 from coldmark.thermal.air import INLET_CLASSES
+from coldmark.thermal.exchanger import least_approach_k
 from coldmark.thermal.fluids import find_fluid
-from coldmark.thermal.model import Component, Design, Gpu, Part, ServerModel
+from coldmark.thermal.model import Component, Design, Gpu, Loop, Part, ServerModel
 from coldmark.thermal.parameters import check_parameters
 from coldmark.thermal.plates import TABLES, find_table
 
@@ -101,6 +102,7 @@ def _check_loop(model: ServerModel, where: str) -> None:
             where=f"{where}: loop.gpus_per_branch",
             hint=f"permitted: a divisor of {model.gpu.count}",
         )
+    _check_cdu(model.loop, where)
     for key, noun in _cooled(model):
         plate = noun.plate
         if plate is not None and find_table(plate.table).fluid != model.loop.fluid:
@@ -110,6 +112,24 @@ def _check_loop(model: ServerModel, where: str) -> None:
                 where=f"{where}: {key}.plate.table",
                 hint="use a table of the loop's fluid",
             )
+
+
+def _check_cdu(loop: Loop, where: str) -> None:
+    """An exchanger of a size that exists: a rated heat, and an approach that its flows allow."""
+    if loop.cdu_rated_w.value <= 0:
+        raise ConfigError(
+            f"{loop.cdu_rated_w.value:g} W is not permitted",
+            where=f"{where}: loop.cdu_rated_w",
+            hint="permitted: above 0 W",
+        )
+    least = least_approach_k(loop)
+    if loop.approach_k.value <= least:
+        raise ConfigError(
+            f"no exchanger of these flows has an approach of {loop.approach_k.value:g} K at "
+            f"{loop.cdu_rated_w.value:g} W",
+            where=f"{where}: loop.approach_k",
+            hint=f"permitted: above {least:.3g} K, or more in loop.facility_l_per_min",
+        )
 
 
 def _check_design(model: ServerModel, design: Design, where: str) -> None:

@@ -51,6 +51,12 @@ def water_class(facility_degc: float) -> str:
     return next(name for name, high in WATER_CLASSES.items() if facility_degc <= high)
 
 
+def cool_enough_class(facility_degc: float) -> str:
+    """The warmest ASHRAE class whose water is never warmer than this."""
+    fits = [name for name, high in WATER_CLASSES.items() if high <= facility_degc]
+    return fits[-1] if fits else f"cooler than {next(iter(WATER_CLASSES))}"
+
+
 def check_dew_point(
     supply: float, room_degc: float, humidity: float, margin_k: float, *, where: str = "--supply-degc"
 ) -> float:

@@ -134,6 +134,8 @@ class Loop:
     room_degc: Parameter
     room_humidity_share: Parameter
     dew_margin_k: Parameter
+    cdu_rated_w: Parameter  # heat of this server at which the CDU has that approach, at nominal flows
+    facility_l_per_min: Parameter  # facility water through this server's share of the CDU
     pump: Pump | None = None
 
 

@@ -160,6 +160,24 @@ def rest(
     )
 
 
+def rest_degc(asm: Assembly, state: Rest) -> Array:
+    """All temperatures of the first operating point of a state at rest under load; [n]."""
+    memory = asm.part.memory_load_w.value
+    power = np.zeros(len(asm.mats.c))
+    power[asm.die] = state.gpu_w[0] - memory
+    power[asm.memory] = memory
+    np.add.at(power, list(asm.other.values()), state.other_w[0])
+    return steady(asm.mats, power, asm.boundary_degc)
+
+
+def liquid_heat_w(asm: Assembly, degc: Array) -> float:
+    """Heat [W] that leaves with the coolant at these temperatures, [n]."""
+    if not asm.liquid:
+        return 0.0
+    i = list(asm.liquid)
+    return float(asm.mats.leave[i] @ degc[i] - asm.mats.enter[0] * asm.boundary_degc[0])
+
+
 def leak_gain(curve: Curve, mhz: Array, degc: Array, reach_k_per_w: Array) -> Array:
     """dP/dT R of leakage alone at a clock: at 1 or above no rest exists without a governor."""
     found: Array = curve.rate_per_k * curve.leakage_w(mhz, degc) * reach_k_per_w

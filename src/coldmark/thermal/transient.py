@@ -24,13 +24,21 @@ from coldmark.thermal.rest import (
     ThermalRunaway,
     influence,
     leak_gain,
+    liquid_heat_w,
     other_power,
 )
+from coldmark.thermal.stiff import StiffPropagator, stiff_propagator
 
 MOVE_K = 0.25
 CONTROL_S, INTEGRAL_S, PROPORTIONAL = 0.1, 10.0, 2.0
 """Software thermal control: a proportional-integral law on power, every so often. [M]"""
 FIRST, LONGEST = 8, 512
+EXACT_NODES = 1000
+"""Networks up to this many nodes are propagated exactly, larger ones by the sparse stiff step.
+
+Measured (`stepping` in benchmarks/twin.py): 600 s of 1018 nodes cost 5.2 s of processor time exactly and
+5.1 s sparsely; 518 nodes 1.1 and 3.1 s. The exact cost grows with n cubed, the sparse one with n.
+"""
 NO_REST = "a gain of 1 or above has no state at rest; lower the resistance or the supply temperature"
 
 
@@ -113,6 +121,11 @@ def idle_state(asm: Assembly) -> Array:
     return steady(asm.mats, power, asm.boundary_degc)
 
 
+def _propagator(asm: Assembly, step_s: float) -> Propagator | StiffPropagator:
+    made = propagator if len(asm.mats.c) <= EXACT_NODES else stiff_propagator
+    return made(asm.mats, step_s, asm.sources)
+
+
 class _Run:
     """One simulation: the state between two cuts."""
 
@@ -137,7 +150,7 @@ class _Run:
     def change(self, asm: Assembly) -> None:
         """Another network from here on; its nodes are the same."""
         self.asm = asm
-        self.prop: Propagator = propagator(asm.mats, self.step_s, asm.sources)
+        self.prop = _propagator(asm, self.step_s)
         self.buffer = np.empty((len(asm.mats.c) + 1, LONGEST), order="F")
         self.inf: Influence = influence(asm)
         self.others = other_power(asm, load=True)
@@ -270,7 +283,7 @@ class _Run:
             self.rows.append(
                 np.concatenate(
                     [
-                        [(self.step + 1 + j) * self.step_s, wall, self._liquid(t)],
+                        [(self.step + 1 + j) * self.step_s, wall, liquid_heat_w(self.asm, t)],
                         t[self.asm.die],
                         t[self.asm.memory],
                         mhz,
@@ -280,12 +293,6 @@ class _Run:
                     ]
                 )
             )
-
-    def _liquid(self, t: Array) -> float:
-        if not self.asm.liquid:
-            return 0.0
-        i = list(self.asm.liquid)
-        return float(self.asm.mats.leave[i] @ t[i] - self.asm.mats.enter[0] * self.asm.boundary_degc[0])
 
     def finish(self) -> Trajectory:
         g = len(self.asm.die)
