@@ -47,6 +47,7 @@ def test_a_twin_run_is_a_sealed_record_marked_simulated(tmp_path: Path, scenario
     assert changed_files(path) == []
     assert [name for name, _ in list_runs(tmp_path)] == [record.run_id]
     assert "simulated" in run_text(record, str(path))
+    assert "twin of dgx-a100" in run_text(record, str(path))  # no model of ours ran
     assert json.loads((path / "twin.json").read_text(encoding="utf-8"))["balance_residual"] < 1e-9
     assert "server twin" in json.loads((path / "system.json").read_text(encoding="utf-8"))["hw_notes"]
     assert "mlcommons-loadgen" not in record.software

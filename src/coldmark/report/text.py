@@ -80,8 +80,7 @@ def run_text(record: RunRecord, run_dir: str) -> str:
     """One run, as `coldmark run` and `coldmark runs show` print it."""
     spec = record.spec
     lines = [
-        f"{spec.workload} {spec.scenario} ({spec.suite}, {spec.round})"
-        f"  {spec.model}, {spec.backend} {spec.precision}",
+        f"{spec.workload} {spec.scenario} ({spec.suite}, {spec.round})  {_what_ran(record)}",
         f"  result     {metric_text(record.metric)}{_metric_name(record.metric)}",
         f"  verdict    {verdict_text(record)}",
     ]
@@ -97,6 +96,15 @@ def run_text(record: RunRecord, run_dir: str) -> str:
     )
     lines.append(f"  source     {record.provenance}; this is not an official MLPerf result")
     return "\n".join(lines)
+
+
+def _what_ran(record: RunRecord) -> str:
+    """Model, backend and precision; a twin runs no model, it stands for a server with the round's own."""
+    spec = record.spec
+    if record.provenance is Provenance.SIMULATED:
+        server = spec.options.get("backend.server") or spec.options.get("server") or "its default server"
+        return f"{spec.backend} of {server}, the round's own model"
+    return f"{spec.model}, {spec.backend} {spec.precision}"
 
 
 def _interval(accuracy: Accuracy | None) -> str:
