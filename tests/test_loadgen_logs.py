@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from coldmark.core.errors import DataError
-from coldmark.loadgen.log import loaded_set, parse_accuracy, parse_detail, parse_summary
+from coldmark.core.runlog import RunLog
+from coldmark.loadgen.log import loaded_set, parse_accuracy, parse_detail, parse_summary, window_s
 from coldmark.loadgen.sequence import StandardLibrary, performance_set, recognise
 
 V21_QSL_SEED = 14284205019438841327
@@ -55,6 +56,15 @@ def test_a_line_that_is_no_entry_is_an_error_line_not_a_crash(tmp_path: Path, li
     log = parse_detail(path)
     assert log.get("a") == 1
     assert [e.key for e in log.errors] == ["unreadable"]
+
+
+def test_the_window_between_the_marks_by_hand() -> None:
+    marks = {"power_begin": "08-03-2022 23:59:58.500", "power_end": "08-04-2022 00:00:08.750"}
+    assert window_s(RunLog(path="x", values=marks)) == 10.25
+    for broken in ({}, {"power_begin": marks["power_begin"]}, {**marks, "power_end": "soon"}):
+        assert window_s(RunLog(path="x", values=broken)) is None
+    backwards = {"power_begin": marks["power_end"], "power_end": marks["power_begin"]}
+    assert window_s(RunLog(path="x", values=backwards)) is None
 
 
 def test_a_missing_detail_log_is_named(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +64,19 @@ def _take_line(
         errors.append(LogLine(line=number, key=str(key), text=str(value)[:500]))
     elif flags[1]:
         warnings.append(LogLine(line=number, key=str(key), text=str(value)[:500]))
+
+
+_MARK_FORMAT = "%m-%d-%Y %H:%M:%S.%f"
+
+
+def window_s(log: RunLog) -> float | None:
+    """Seconds between LoadGen's begin and end marks, to the millisecond; None where one is missing."""
+    try:
+        begin, end = (datetime.strptime(str(log.get(k)), _MARK_FORMAT) for k in ("power_begin", "power_end"))
+    except ValueError:
+        return None
+    seconds = (end - begin).total_seconds()
+    return seconds if seconds > 0 else None
 
 
 def loaded_set(log: RunLog) -> list[int]:

@@ -15,7 +15,6 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import fields
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -34,11 +33,6 @@ CHUNK = 4096
 
 SWITCH_INTERVAL_S = 0.0005
 """How long one Python thread may keep another waiting while the clock runs."""
-
-
-def version() -> str:
-    """The version of the wheel, as it stands in every record."""
-    return metadata.version("mlcommons-loadgen")
 
 
 _MODES = {Mode.PERFORMANCE: "PerformanceOnly", Mode.ACCURACY: "AccuracyOnly"}

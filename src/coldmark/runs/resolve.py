@@ -61,11 +61,6 @@ class Plan:
     length: LengthRule
     test_overrides: dict[str, int] = field(default_factory=dict)
 
-    @property
-    def sizes_by_rate(self) -> bool:
-        """Whether the expected rate is measured rather than given."""
-        return self.spec.target_qps is None
-
 
 def resolve(spec: RunSpec) -> Plan:
     """Check every name and key of a spec. Raises ConfigError or SetupError before anything is written."""

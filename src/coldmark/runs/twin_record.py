@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from coldmark.core.errors import ConfigError
 from coldmark.core.nouns import Finding, Mode, Provenance, Scenario, Severity
-from coldmark.core.record import Accuracy, RunRecord
+from coldmark.core.record import RunRecord
 from coldmark.core.runlog import RunLog
 from coldmark.core.settings import SourcedSettings, TestSettings
 from coldmark.core.system import Cooling, System
@@ -18,7 +18,7 @@ from coldmark.rules.run_checks import CheckedRun, check_run
 from coldmark.runs.resolve import Plan, base_settings, length_values, refusal
 from coldmark.runs.twin import run_twin
 from coldmark.runs.twin_setup import TwinSpec, set_up
-from coldmark.runs.verdict import metric_of, reason_of, results_of
+from coldmark.runs.verdict import metric_of, reason_of, results_of, unscored
 from coldmark.store.rundir import RunDir
 from coldmark.thermal.assembly import Operation, find_design
 from coldmark.thermal.catalogue import find_part, find_server
@@ -101,7 +101,7 @@ def simulated(record: RunRecord, held: RunDir, plan: Plan, task: Task) -> RunRec
         reasons=reasons,
         submittable=False,
         metric=metric_of(log, plan),
-        accuracy=_accuracy(plan, task),
+        accuracy=unscored(plan, task, refusal(plan, task)),
         findings=tuple(findings),
         results=results_of(log),
         software={"coldmark": record.software["coldmark"]},
@@ -145,19 +145,6 @@ def _extrapolated(found: TwinRun, log: RunLog, settings: TestSettings) -> list[F
             clause=CLAUSE,
         )
     ]
-
-
-def _accuracy(plan: Plan, task: Task) -> Accuracy:
-    gate = task.gate
-    return Accuracy(
-        metric=gate.metric if gate else plan.rule.benchmark.accuracy.metric,
-        value=None,
-        unit=gate.unit if gate else "",
-        reference=gate.reference if gate else None,
-        target=gate.target if gate else None,
-        passed=None,
-        reason=refusal(plan, task),
-    )
 
 
 def _note(found: TwinRun) -> Finding:

@@ -14,7 +14,15 @@ from coldmark.core.nouns import Finding, Length, Mode, Scenario, Severity
 from coldmark.core.record import Accuracy, Harness, Metric, RunRecord
 from coldmark.core.runlog import RunLog
 from coldmark.core.settings import SourcedSettings
-from coldmark.loadgen.log import ACCURACY, DETAIL, AccuracyLog, loaded_set, parse_accuracy, parse_detail
+from coldmark.loadgen.log import (
+    ACCURACY,
+    DETAIL,
+    AccuracyLog,
+    loaded_set,
+    parse_accuracy,
+    parse_detail,
+    window_s,
+)
 from coldmark.loadgen.sequence import recognise
 from coldmark.rules.run_checks import CheckedRun, check_run
 from coldmark.runs.resolve import Plan, refusal
@@ -174,22 +182,27 @@ def _rate(log: RunLog, scenario: Scenario, samples_per_query: int) -> tuple[floa
         ), "completed rate over bare capacity (load, not cost)"
     if scenario is Scenario.SINGLE_STREAM:
         return log.number("result_qps_with_loadgen_overhead"), "rate with LoadGen's overhead over bare rate"
-    mean = log.number("result_mean_query_latency_ns") or log.number("result_mean_latency_ns")
-    return (
-        samples_per_query / (mean * 1e-9) if mean else None
-    ), "8 samples over mean query latency over bare rate"
+    queries, window = log.number("result_query_count"), window_s(log)
+    rate = samples_per_query * queries / window if queries and window else None
+    return rate, "rate between LoadGen's begin and end marks over bare rate"
 
 
-def _accuracy(plan: Plan, task: Task, test: TestRun | None) -> Accuracy:
+def unscored(plan: Plan, task: Task, reason: str = "") -> Accuracy:
+    """An accuracy that was not measured: the gate it would have met, and why it was not."""
     gate = task.gate
-    empty = Accuracy(
+    return Accuracy(
         metric=gate.metric if gate else plan.rule.benchmark.accuracy.metric,
         value=None,
         unit=gate.unit if gate else "",
         reference=gate.reference if gate else None,
         target=gate.target if gate else None,
         passed=None,
+        reason=reason,
     )
+
+
+def _accuracy(plan: Plan, task: Task, test: TestRun | None) -> Accuracy:
+    gate, empty = task.gate, unscored(plan, task)
     if test is None or task.scorer is None or gate is None:
         asked = Mode.ACCURACY in plan.spec.modes
         return replace(empty, reason=refusal(plan, task) or ("" if asked else "not asked for"))

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from coldmark.backends.build import BuildRequest
-from coldmark.core.codec import from_plain, read_json, to_plain
+from coldmark.core.codec import dump_json, from_plain, read_json
 from coldmark.core.nouns import Mode, Scenario
 from coldmark.core.record import RunSpec
 from coldmark.core.settings import SourcedSettings
@@ -63,7 +63,7 @@ def _run(child: Child, job: Job, directory: Path) -> dict[str, Any]:
     samples = sourced.settings.samples_per_query or 1
     before = job.known_bare_rate or sut.bare_rate(plan.harness.bare_s, samples)
     sourced = fill_open(sourced, sut, before, job.known_qps)
-    _write_settings(directory, sourced)
+    write_whole(directory / "settings.json", dump_json(sourced))
     child.progress.set("expected", _expected_samples(plan, task, job.mode, sourced))
     if job.mode is Mode.PERFORMANCE and plan.spec.scenario is not Scenario.OFFLINE:
         child.progress.set("floor", sourced.settings.min_query_count)
@@ -106,12 +106,6 @@ def _build(plan: Plan, task: Task) -> SystemUnderTest:
             samples_per_query=plan.rule.book.samples_per_query,
         )
     )
-
-
-def _write_settings(directory: Path, sourced: SourcedSettings) -> None:
-    from coldmark.core.codec import dump_json
-
-    write_whole(directory / "settings.json", dump_json(to_plain(sourced)))
 
 
 def _expected_samples(plan: Plan, task: Task, mode: Mode, sourced: SourcedSettings) -> int:

@@ -123,9 +123,7 @@ def trainable_parameters(model: onnx.ModelProto) -> int:
 
 
 def write(path: Path, seed: int = SEED) -> None:
-    """Build the model, check it and write it whole (aside, then renamed)."""
+    """Build the model, check it and write it; `cache.materialise` is what makes the file whole or absent."""
     model = build(seed)
     onnx.checker.check_model(model)
-    aside = path.with_name(f".{path.name}.part")
-    aside.write_bytes(model.SerializeToString())
-    aside.replace(path)
+    path.write_bytes(model.SerializeToString())
