@@ -111,7 +111,7 @@ def test_a_background_class_is_taken_off(official: dict[str, Path]) -> None:
         0.0,
         999.0,
     ]
-    assert np.asarray(labels.finish_labels_background([np.array([1, 5])], 1)).view(
+    assert np.asarray(labels.finish_labels_background([np.array([1, 5])], np.arange(1))).view(
         "<f4"
     ).ravel().tolist() == [0.0]
 
