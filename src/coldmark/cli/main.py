@@ -19,6 +19,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "runs": ("coldmark.cli.runs:runs", "List and show what was measured."),
     "published": ("coldmark.cli.published:published", "Import, query and show published results."),
     "podium": ("coldmark.cli.podium:podium", "Rank published results, and place a run among them."),
+    "suite": ("coldmark.cli.suite:suite", "Run all that a suite demands; stop and go on as you like."),
     "system": ("coldmark.cli.system:system", "Describe this machine in MLPerf's words."),
     "twin": (
         "coldmark.cli.twin:twin",
