@@ -28,7 +28,7 @@ class Dlrm(nn.Module):
         self.bot_l = _mlp((config.dense, *config.bottom), nn.ReLU(), generator)
         self.top_l = _mlp((config.top_input, *config.top), nn.Identity(), generator)
         self.table = nn.Parameter(torch.empty(sum(config.rows), config.dimension))
-        nn.init.normal_(self.table, 0.0, 0.1, generator=generator)
+        nn.init.normal_(self.table, 0.0, 0.25, generator=generator)
         self.register_buffer("starts", torch.from_numpy(config.starts))
         features = len(config.rows) + 1
         row, column = torch.tril_indices(features, features, -1)

@@ -12,16 +12,17 @@ import argparse
 import importlib
 import sys
 from collections.abc import Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
 import onnx
+from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
 
 from coldmark.core.errors import ColdmarkError, DataError, SetupError
 from coldmark.workloads.dlrm.weights import LAYERS_NAME, PICKLED, TABLES_NAME
-from coldmark.workloads.onnx_file import inspect
+from coldmark.workloads.onnx_file import MAX_BYTES
 
 BLOCK = 1 << 16  # rows copied at a time
 
@@ -91,8 +92,12 @@ def _checkpoint(path: Path) -> Mapping[str, Any]:
 
 def _constants(path: Path) -> Mapping[str, NDArray[np.float32]]:
     """The constants of an ONNX file; those in files beside it stay on disk."""
-    inspect(path)
-    model = onnx.load_model(path, load_external_data=False)
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise DataError("larger than an ONNX file can be", where=str(path))
+        model = onnx.load_model(path, load_external_data=False)
+    except (DecodeError, OSError, ValueError) as error:
+        raise DataError(f"not a whole ONNX model: {error}", where=str(path)) from None
     return {c.name: _constant(c, path) for c in model.graph.initializer}
 
 
@@ -100,7 +105,12 @@ def _constant(tensor: onnx.TensorProto, path: Path) -> NDArray[np.float32]:
     if tensor.data_location != onnx.TensorProto.EXTERNAL:
         return onnx.numpy_helper.to_array(tensor)
     entry = {e.key: e.value for e in tensor.external_data}
-    file = path.parent / entry["location"]
+    location = PurePosixPath(entry.get("location", ""))
+    if location.is_absolute() or ".." in location.parts:
+        raise DataError(
+            f"weights of {tensor.name!r} lie outside the model's folder: {location}", where=str(path)
+        )
+    file = path.parent / location
     dtype = onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type)
     try:
         return np.memmap(file, dtype, "r", int(entry.get("offset", 0)), tuple(tensor.dims))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from functools import cache as once
 from pathlib import Path
 
@@ -35,7 +36,8 @@ def open_full(rows: int, cache: Path, need_model: bool, *, config: Config | None
     library = noise_library(config)
     model = None
     if need_model:
-        layers = cache / "dlrm" / f"full-layers-v{VERSION}-{config.dimension}-{architecture.SEED}.onnx"
+        widths = hashlib.sha256(repr(config.layers).encode()).hexdigest()[:12]
+        layers = cache / "dlrm" / f"full-layers-v{VERSION}-{widths}-{architecture.SEED}.onnx"
         materialise(layers, lambda aside: write(build(config, seeded(config), whole=False), aside))
         model = pipeline(config, layers, once(lambda: seeded_tables(config)), library)
     cut = sum(config.rows) < sum(OFFICIAL_ROWS)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache as once
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from coldmark.core.sut import Pipeline
 from coldmark.workloads.cache import materialise
 from coldmark.workloads.dlrm import scores
 from coldmark.workloads.dlrm.architecture import Config
-from coldmark.workloads.dlrm.graph import split, write
+from coldmark.workloads.dlrm.graph import Split, split, write
 from coldmark.workloads.dlrm.heldout import HeldoutLog
 from coldmark.workloads.dlrm.lanes import pipeline, work_facts
 from coldmark.workloads.dlrm.pairs import PairSource
@@ -86,11 +85,22 @@ def mini_config(facts: MiniFile) -> Config:
     return Config(rows=facts.rows, bottom=facts.bottom, top=facts.top)
 
 
+def _shipped_model(facts: MiniFile) -> Whole:
+    path = _shipped("mini.onnx")
+    whole = read_whole(path, facts.rows)
+    if whole.sha256 != facts.sha256:
+        raise DataError(
+            "the shipped model is not the one that mini.toml describes",
+            where=str(path),
+            hint="reinstall coldmark",
+        )
+    return whole
+
+
 def open_mini(workload: str, cache: Path, need_model: bool) -> Task:
     facts = mini_file()
-    path = _shipped("mini.onnx")
     data = heldout(facts, cache)
-    model = whole_model(path, cache, data["library"], facts.rows, sha256=facts.sha256) if need_model else None
+    model = _shipped_model(facts).over(data["library"], cache) if need_model else None
     return Task(
         model=model,
         gate=mini_gate(workload, facts),
@@ -104,21 +114,23 @@ def open_mini(workload: str, cache: Path, need_model: bool) -> Task:
     )
 
 
-def whole_model(
-    path: Path, cache: Path, library: PairSource, rows: tuple[int, ...], *, sha256: str = ""
-) -> Pipeline:
-    """A whole ONNX model over a library whose categories lie below `rows`.
+@dataclass(frozen=True, slots=True)
+class Whole:
+    """A whole ONNX model taken apart, and the checksum of its file."""
 
-    Its layers are kept in the cache, its tables in memory. Raises DataError for a file of another form,
-    for tables of other lengths, or for another file than the one with this checksum.
-    """
+    parts: Split
+    sha256: str
+
+    def over(self, library: PairSource, cache: Path) -> Pipeline:
+        """The model over a library: its layers kept in the cache, its tables in memory."""
+        layers = cache / "dlrm" / f"layers-{self.sha256[:16]}.onnx"
+        materialise(layers, lambda aside: write(self.parts.layers, aside))
+        return pipeline(self.parts.config, layers, lambda: self.parts.tables, library)
+
+
+def read_whole(path: Path, rows: tuple[int, ...]) -> Whole:
+    """Read a whole model whose tables have `rows` rows. Raises DataError for any other file."""
     signature = inspect(path)
-    if sha256 and signature.sha256 != sha256:
-        raise DataError(
-            "the shipped model is not the one that mini.toml describes",
-            where=str(path),
-            hint="reinstall coldmark",
-        )
     parts = split(onnx.load_model(path), path)
     if parts.config.rows != rows:
         raise DataError(
@@ -126,9 +138,7 @@ def whole_model(
             where=str(path),
             hint="is it the model of another data set?",
         )
-    layers = cache / "dlrm" / f"layers-{signature.sha256[:16]}.onnx"
-    materialise(layers, lambda aside: write(parts.layers, aside))
-    return pipeline(parts.config, layers, once(lambda: parts.tables), library)
+    return Whole(parts, signature.sha256)
 
 
 def mini_gate(workload: str, facts: MiniFile) -> Gate:

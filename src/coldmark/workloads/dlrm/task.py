@@ -8,9 +8,8 @@ from pathlib import Path
 from coldmark.core.errors import ConfigError, did_you_mean
 from coldmark.workloads.dlrm.full import open_full
 from coldmark.workloads.dlrm.lanes import work_facts
-from coldmark.workloads.dlrm.mini import heldout, mini_config, mini_file, mini_gate, open_mini, whole_model
+from coldmark.workloads.dlrm.mini import heldout, mini_file, mini_gate, open_mini, read_whole
 from coldmark.workloads.dlrm.official import open_official
-from coldmark.workloads.onnx_file import inspect
 from coldmark.workloads.task import Task
 
 
@@ -47,14 +46,15 @@ def open_task(workload: str, source: str, options: Options, *, cache: Path, need
 def _own(workload: str, path: Path, cache: Path) -> Task:
     """A whole model of the user's, run on the evaluation log of `mini`."""
     facts = mini_file()
+    whole = read_whole(path, facts.rows)
     data = heldout(facts, cache)
     return Task(
-        model=whole_model(path, cache, data["library"], facts.rows),
+        model=whole.over(data["library"], cache),
         gate=mini_gate(workload, facts),
         facts={
-            "model_sha256": inspect(path).sha256,
+            "model_sha256": whole.sha256,
             "weights": "given by path",
-            **work_facts(mini_config(facts), data["library"]),
+            **work_facts(whole.parts.config, data["library"]),
         },
         **data,
     )
