@@ -51,6 +51,7 @@ def open_full(rows: int, cache: Path, need_model: bool, *, config: Config | None
             "rows": f"{sum(config.rows)} of {sum(OFFICIAL_ROWS)}: no table longer than {rows}"
             if cut
             else "all",
+            "most_rows": str(rows),
             "samples_are": f"windows of {POOL} seeded pairs",
             **work_facts(config, library),
         },

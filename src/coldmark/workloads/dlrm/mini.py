@@ -74,10 +74,11 @@ OTHER_LOG = (
 
 def mini_file() -> MiniFile:
     """The facts of the shipped model."""
-    return read_toml(_shipped("mini.toml"), MiniFile)
+    return read_toml(shipped("mini.toml"), MiniFile)
 
 
-def _shipped(name: str) -> Path:
+def shipped(name: str) -> Path:
+    """A file that comes with coldmark."""
     return Path(str(resources.files("coldmark.workloads.dlrm") / name))
 
 
@@ -86,7 +87,7 @@ def mini_config(facts: MiniFile) -> Config:
 
 
 def _shipped_model(facts: MiniFile) -> Whole:
-    path = _shipped("mini.onnx")
+    path = shipped("mini.onnx")
     whole = read_whole(path, facts.rows)
     if whole.sha256 != facts.sha256:
         raise DataError(
