@@ -20,11 +20,11 @@ STEP = min(SAMPLE_PAIRS)  # all samples but a log's last are multiples of it, so
 
 BATCH = {
     Scenario.OFFLINE: 1000,
-    Scenario.SERVER: 1000,
+    Scenario.SERVER: 700,
     Scenario.MULTI_STREAM: 1000,
     Scenario.SINGLE_STREAM: 700,
 }
-"""Pairs of a batch: beyond about 500 the rate is flat, and rows of 1 000 pairs still lie in cache."""
+"""Pairs of a batch. Beyond about 500 the rate is flat; in Server a waiting sample waits for a whole batch."""
 
 Tables = Callable[[], NDArray[np.float32]]
 """All tables one after another, [rows, dimension]; made or read at the first call, then kept."""
