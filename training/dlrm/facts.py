@@ -41,6 +41,7 @@ def probabilities(path: Path, pairs: list[clicks.Pairs]) -> NDArray[np.float32]:
 
 def write_facts(args: argparse.Namespace, config: Config, weights: Mapping[str, NDArray[np.float32]]) -> None:
     """Write `mini.onnx` and `mini.toml` into `args.out`."""
+    args.out.mkdir(parents=True, exist_ok=True)
     path = args.out / "mini.onnx"
     write(build(config, weights.__getitem__, whole=True), path)
     pairs = clicks.draw_samples(clicks.EVALUATION_SEED, SAMPLES)
