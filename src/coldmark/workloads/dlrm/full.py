@@ -22,7 +22,7 @@ from coldmark.workloads.task import Task
 
 PERFORMANCE_COUNT = 204_800  # the round's own number of samples in memory
 NOISE_SEED = 26
-POOL = 1_000_003  # pairs that samples are windows of: 156 MB; prime, so that windows spread evenly
+POOL = 1_000_003  # pairs that samples are windows of: 160 MB; prime, so that windows spread evenly
 VERSION = 1
 MEMORY_SHARE = 0.8  # of what is available now: the rest is for layers, lanes and the system
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from coldmark.core.errors import DataError, RunError
 from coldmark.core.sut import Indices, SampleLibrary
+from coldmark.workloads.dlrm.shape import DENSE, TABLES
 
 Columns = tuple[NDArray[np.float32], NDArray[np.int32], NDArray[np.float32]]
 """Log of counts plus one [n, 13], categories [n, 26], clicks [n]: 0 or 1."""
@@ -42,7 +43,7 @@ class PairLibrary:
         self._bounds = bounds
         self._read = read
         self._starts = np.full(self.count, -1, np.int64)
-        self.columns: Columns = _nothing()
+        self.columns: Columns = _room(0)
 
     def sizes(self, indices: Indices) -> NDArray[np.int64]:
         return np.asarray(self._bounds[indices + 1] - self._bounds[indices])
@@ -54,26 +55,27 @@ class PairLibrary:
         return found
 
     def load(self, indices: Indices) -> None:
-        have = np.flatnonzero(self._starts >= 0)
-        wanted = np.setdiff1d(indices, have)
+        wanted = np.setdiff1d(indices, np.flatnonzero(self._starts >= 0))
         if not len(wanted):
             return
-        # Neighbouring samples are read as one run of pairs; what is loaded already is one more part.
-        cuts = np.flatnonzero(np.diff(wanted) != 1) + 1
-        runs = [(int(run[0]), int(run[-1]) + 1) for run in np.split(wanted, cuts)]
-        parts = [self._read(int(self._bounds[a]), int(self._bounds[b])) for a, b in runs]
-        before = len(self.columns[2])
-        if before:
-            parts.insert(0, self.columns)
-        dense, category, click = zip(*parts, strict=True)
-        self.columns = np.concatenate(dense), np.concatenate(category), np.concatenate(click)
         sizes = self.sizes(wanted)
+        before = len(self.columns[2])
+        end = before + int(sizes.sum())
+        columns = _room(end)
+        _put(columns, 0, self.columns)
+        # Neighbouring samples are read as one run of pairs, straight into their place.
+        at = before
+        for run in np.split(wanted, np.flatnonzero(np.diff(wanted) != 1) + 1):
+            first, last = int(self._bounds[run[0]]), int(self._bounds[run[-1] + 1])
+            _put(columns, at, self._read(first, last))
+            at += last - first
+        self.columns = columns
         self._starts[wanted] = before + np.cumsum(sizes) - sizes
 
     def unload(self, indices: Indices) -> None:
         self._starts[indices] = -1
         if not (self._starts >= 0).any():
-            self.columns = _nothing()
+            self.columns = _room(0)
 
 
 class WindowLibrary:
@@ -86,7 +88,7 @@ class WindowLibrary:
         # A stride without a common divisor with most pools spreads the windows over all of it.
         self._starts = np.arange(len(sizes), dtype=np.int64) * 7919 % (pool - int(sizes.max()) + 1)
         self._make = make
-        self.columns: Columns = _nothing()
+        self.columns: Columns = _room(0)
 
     def sizes(self, indices: Indices) -> NDArray[np.int64]:
         return self._sizes[indices]
@@ -104,8 +106,17 @@ class WindowLibrary:
         """The pool stays: it serves all samples."""
 
 
-def _nothing() -> Columns:
-    return np.zeros((0, 0), np.float32), np.zeros((0, 0), np.int32), np.zeros(0, np.float32)
+def _room(pairs: int) -> Columns:
+    return (
+        np.empty((pairs, DENSE), np.float32),
+        np.empty((pairs, TABLES), np.int32),
+        np.empty(pairs, np.float32),
+    )
+
+
+def _put(columns: Columns, at: int, part: Columns) -> None:
+    for whole, piece in zip(columns, part, strict=True):
+        whole[at : at + len(piece)] = piece
 
 
 def check_categories(category: NDArray[np.int32], rows: tuple[int, ...], first: int, where: str) -> None:
