@@ -335,7 +335,7 @@ def answer(*pairs: tuple[float, float]) -> bytes:
 
 
 def test_a_sample_that_was_logged_twice_counts_once() -> None:
-    score = scores.area(np.array([0, 2, 3]), np.array([True, False, True]))
+    score = scores.area(np.array([0, 2, 3]), lambda: np.array([True, False, True]))
     first, second = answer((0.9, 1), (0.2, 0)), answer((0.4, 1))
     result = score(np.array([1, 0, 1]), [second, first, answer((0.1, 1))])
     assert result.value == 100
@@ -357,6 +357,6 @@ def test_a_sample_that_was_logged_twice_counts_once() -> None:
 def test_an_answer_that_cannot_be_scored_is_refused(
     indices: list[int], answers: list[bytes], text: str
 ) -> None:
-    score = scores.area(np.array([0, 2, 3]), np.array([True, False, True]))
+    score = scores.area(np.array([0, 2, 3]), lambda: np.array([True, False, True]))
     with pytest.raises(DataError, match=text):
         score(np.array(indices, np.int64), answers)

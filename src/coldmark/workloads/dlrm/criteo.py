@@ -48,9 +48,8 @@ class CriteoLog:
     def __len__(self) -> int:
         return len(self._pairs)
 
-    @property
     def clicked(self) -> NDArray[np.bool_]:
-        """The truth of all pairs."""
+        """The truth of all pairs, out of the whole file."""
         return np.asarray(self._pairs[:, 0] != 0)
 
     def read(self, begin: int, end: int) -> Columns:

@@ -160,6 +160,6 @@ def heldout(facts: MiniFile, cache: Path) -> dict[str, Any]:
     return {
         "library": log.library(),
         "samples": held.heldout_samples,
-        "scorer": scores.area(log.bounds, log.clicked),
+        "scorer": scores.area(log.bounds, lambda: log.clicked),
         "warnings": () if log.sha256 == held.heldout_sha256 else (OTHER_LOG,),
     }

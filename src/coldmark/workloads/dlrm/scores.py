@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,12 +16,12 @@ PAIR = np.dtype("<f4")
 
 WHERE = "the accuracy log"
 
-Truth = tuple[NDArray[np.int64], NDArray[np.bool_]]
-"""Bounds [samples + 1] of all samples, and whether each pair was clicked [bounds[-1]]."""
+Clicked = Callable[[], NDArray[np.bool_]]
+"""Whether each pair of the log was clicked; asked for only when a run is scored."""
 
 
-def area(bounds: NDArray[np.int64], clicked: NDArray[np.bool_]) -> Scorer:
-    """The scorer of a set with these samples and clicks.
+def area(bounds: NDArray[np.int64], clicked: Clicked) -> Scorer:
+    """The scorer of a log cut into samples at `bounds` [samples + 1].
 
     As the official script does, a sample that was logged twice counts once, the first time.
     """
@@ -33,7 +33,8 @@ def area(bounds: NDArray[np.int64], clicked: NDArray[np.bool_]) -> Scorer:
         if not 0 <= chosen[0] <= chosen[-1] < len(bounds) - 1:
             raise DataError(f"a sample index is outside 0 to {len(bounds) - 2}", where=WHERE)
         found = _answered(chosen, [answers[i] for i in first], bounds)
-        truth = np.concatenate([clicked[bounds[i] : bounds[i + 1]] for i in chosen])
+        clicks = clicked()
+        truth = np.concatenate([clicks[bounds[i] : bounds[i + 1]] for i in chosen])
         if not np.array_equal(found[:, 1] != 0, truth):
             pair = int(np.argmax((found[:, 1] != 0) != truth))
             raise DataError(
