@@ -9,6 +9,7 @@ same only on the same CPU type, thread count and PyTorch. Needs torch, onnx, onn
 from __future__ import annotations
 
 import argparse
+import tempfile
 import time
 from pathlib import Path
 
@@ -115,8 +116,10 @@ def arguments() -> argparse.Namespace:
     """Command line; the defaults make the shipped file."""
     parser = argparse.ArgumentParser(description="Make mini.onnx and mini.toml of dlrm again.")
     parser.add_argument("--out", type=Path, default=Path("src/coldmark/workloads/dlrm"), help="folder")
-    parser.add_argument("--cache", type=Path, required=True, help="folder for drawn logs")
-    parser.add_argument("--chunks", type=int, default=1200, help="draws of the training log")
+    parser.add_argument(
+        "--cache", type=Path, default=Path(tempfile.gettempdir()) / "coldmark-mini", help="drawn logs"
+    )
+    parser.add_argument("--chunks", type=int, default=1500, help="draws of the training log")
     parser.add_argument("--chunk", type=int, default=8192, help="pairs of one draw")
     parser.add_argument("--epochs", type=int, default=1)
     parser.add_argument("--batch", type=int, default=2048, help="pairs per step")
