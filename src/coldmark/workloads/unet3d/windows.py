@@ -67,7 +67,7 @@ class Blend:
     """
 
     def __init__(self, shape: Sequence[int], weight: Values, slab: Values, scratch: Values) -> None:
-        """`slab` [classes, window, height, width] and `scratch` [classes, window, window, window] are lent."""
+        """Lent: `slab` [classes, window, height, width], `scratch` [classes, window, window, window]."""
         self._labels = np.empty(shape, np.uint8)
         self._weight = weight
         self._sums = slab
