@@ -610,14 +610,18 @@ def test_arrays_come_out_of_a_pickle_as_they_went_in(protocol: int, order: Any, 
     assert [a.dtype for a in found] == [np.float32, np.uint8]
 
 
+def first_array(path: Path) -> NDArray[Any]:
+    content = read_pickle(path)
+    return array_of(content[0] if isinstance(content, list) else content, path)
+
+
 @pytest.mark.parametrize("protocol", [0, 2, 3, 4, 5])
 def test_nothing_in_a_pickle_is_run(protocol: int, tmp_path: Path) -> None:
     path, mark = tmp_path / "case.pkl", tmp_path / "ran"
     for bad in ([_Bomb(mark), _Bomb(mark)], [np.array([_Bomb(mark)], object)] * 2, _Bomb(mark)):
         path.write_bytes(pickle.dumps(bad, protocol))
         with pytest.raises(DataError, match=r"case\.pkl"):
-            content = read_pickle(path)
-            array_of(content[0] if isinstance(content, list) else content, path)
+            first_array(path)
     assert not mark.exists()
 
 
