@@ -26,7 +26,7 @@ from coldmark.workloads.unet3d.architecture import Shape
 from coldmark.workloads.unet3d.sets import SEEDS, WINDOW
 
 FILTERS = (16, 32, 48)
-HELDOUT_COUNT = 240
+HELDOUT_COUNT = 200
 
 Case = tuple[NDArray[np.float16], NDArray[np.uint8]]  # [depth, height, width] each
 
