@@ -241,6 +241,14 @@ def test_a_result_that_does_not_follow_from_its_log_is_doubted(
     assert broken(with_values(good_run(scenario), **values)) == {"result.plausible"}
 
 
+def test_a_query_that_equal_issue_padded_is_counted_as_it_was_issued() -> None:
+    # 84 samples in 22 s; LoadGen planned 50 and issued two whole passes of 42.
+    values = {"effective_samples_per_query": 50, "result_max_latency_ns": 22_000_000_000}
+    run = with_values(good_run(Scenario.OFFLINE), **values, result_samples_per_second=84 / 22)
+    assert "result.plausible" in broken(run)
+    assert "result.plausible" not in broken(with_values(run, generated_samples_per_query=84))
+
+
 def test_the_rate_of_few_arrivals_may_scatter() -> None:
     values = {"result_query_count": 100, "result_scheduled_samples_per_sec": 1250.0}
     assert broken(with_values(good_run(), **values)) == set()

@@ -20,7 +20,10 @@ from scipy.spatial import distance
 
 from coldmark.core.errors import ConfigError, DataError, RunError
 from coldmark.core.nouns import Scenario
+from coldmark.core.record import Accuracy
 from coldmark.core.sut import Pipeline
+from coldmark.loadgen.log import parse_detail
+from coldmark.report.text import accuracy_text
 from coldmark.workloads.cache import cache_dir
 from coldmark.workloads.onnx_file import inspect
 from coldmark.workloads.task import Task, find_workload
@@ -584,6 +587,93 @@ def test_plain_arrays_of_objects_are_refused(tmp_path: Path) -> None:
     np.save(folder / "case_00003.npy", np.array([{}], object), allow_pickle=True)
     with pytest.raises(DataError, match="not a NumPy array file"):
         KitsFolder(folder)
+
+
+TINY = (
+    "--length",
+    "smoke",
+    "--set",
+    "test.min_duration_ms=1",
+    "--set",
+    "test.min_query_count=64",
+    "--set",
+    "harness.bare_s=0.1",
+)
+
+
+def many_cases(folder: Path, count: int = 44) -> dict[str, str]:
+    """A folder of more cases than the round keeps loaded, and the flags that name it."""
+    folder.mkdir()
+    about: dict[str, Any] = {}
+    for index in range(count):
+        image, labels = case(index % len(SHAPES))
+        name = f"case_{index:05d}"
+        (folder / f"{name}.pkl").write_bytes(pickle.dumps([image, labels]))
+        about[name] = {"image_shape": image.shape}
+    listing = {"file_list": list(about), "cases": about}
+    (folder / "preprocessed_files.pkl").write_bytes(pickle.dumps(listing))
+    return {"data.path": str(folder), "model.path": str(write_model(folder / "unet.onnx"))}
+
+
+@pytest.mark.loadgen
+@pytest.mark.parametrize(
+    ("suite", "scenario", "backend"),
+    [("edge", "SingleStream", "openvino"), ("datacenter", "Offline", "onnxruntime")],
+)
+def test_a_run_issues_every_case_equally_and_answers_as_mlperfs_script_reads_it(
+    suite: str, scenario: str, backend: str, coldmark: Any, tmp_path: Path
+) -> None:
+    paths = [flag for k, v in many_cases(tmp_path / "data").items() for flag in ("--set", f"{k}={v}")]
+    done = coldmark(
+        "run", "3d-unet-99", "--suite", suite, "--scenario", scenario, "--backend", backend,
+        "--model", "official", *paths, *TINY, "--json",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    record = json.loads(done.stdout)
+    assert record["verdict"] == "VALID"
+    rules = {f["rule"] for f in record["findings"] if f["severity"] == "error"}
+    assert rules == set()
+    folder = tmp_path / record["run_dir"]
+    log = parse_detail(folder / "performance" / "mlperf_log_detail.txt")
+    assert log.get("effective_sample_concatenate_permutation") is True
+    issued = (
+        log.number("generated_samples_per_query")
+        if scenario == "Offline"
+        else log.number("result_query_count")
+    )
+    assert issued is not None
+    assert issued % 42 == 0
+    assert issued > 0
+    # The official script: one entry a case, hexadecimal, uint8, reshaped to [1, depth, height, width].
+    entries = json.loads((folder / "accuracy" / "mlperf_log_accuracy.json").read_text())
+    assert sorted(e["qsl_idx"] for e in entries) == list(range(44))
+    table = []
+    for entry in entries:
+        image, labels = case(entry["qsl_idx"] % len(SHAPES))
+        found = np.frombuffer(bytes.fromhex(entry["data"]), np.uint8).reshape(image.shape)
+        table.append([1 - distance.dice((found == c).ravel(), (labels == c).ravel()) for c in (1, 2)])
+    kidney, tumour = np.mean(table, axis=0)
+    line = f"Accuracy: mean = {np.mean(table):.5f}, kidney = {kidney:.4f}, tumor = {tumour:.4f}"
+    assert line in (folder / "accuracy" / "accuracy.txt").read_text()
+    assert record["accuracy"]["value"] == pytest.approx(np.mean(table), abs=1e-6)
+    assert record["accuracy"]["target"] == pytest.approx(0.853083)
+
+
+def test_a_missing_case_ends_the_command_with_6(coldmark: Any, tmp_path: Path) -> None:
+    paths = [flag for k, v in many_cases(tmp_path / "data", 3).items() for flag in ("--set", f"{k}={v}")]
+    (tmp_path / "data" / "case_00001.pkl").unlink()
+    done = coldmark(
+        "run", "3d-unet-99.9", "--suite", "edge", "--scenario", "Offline", "--model", "official", *paths
+    )
+    assert done.returncode == 6
+    assert "case_00001.pkl is missing" in done.stderr
+
+
+def test_a_share_is_shown_with_enough_digits_to_tell_two_targets_apart() -> None:
+    accuracy = Accuracy(
+        metric="DICE", value=0.67812, unit="", reference=0.6790, target=0.678321, passed=False, samples=200
+    )
+    assert accuracy_text(accuracy) == "0.6781 (target 0.6783) FAILED"
 
 
 # -- pickles are read, not unpickled -----------------------------------------------------------------
