@@ -46,6 +46,7 @@ def test_the_graph_computes_what_pytorchs_network_computes(
     import torch
 
     monkeypatch.syspath_prepend(str(FOLDER))
+    monkeypatch.delitem(sys.modules, "net", raising=False)  # another workload's may bear the name
     from net import MiniUNet, export  # type: ignore[import-not-found]
 
     shape = Shape(filters=(4, 6), window=16)

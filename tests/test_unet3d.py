@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -657,6 +659,23 @@ def test_a_run_issues_every_case_equally_and_answers_as_mlperfs_script_reads_it(
     assert line in (folder / "accuracy" / "accuracy.txt").read_text()
     assert record["accuracy"]["value"] == pytest.approx(np.mean(table), abs=1e-6)
     assert record["accuracy"]["target"] == pytest.approx(0.853083)
+
+
+@pytest.mark.loadgen
+@pytest.mark.parametrize("scenario", ["SingleStream", "Offline"])
+def test_equal_issue_asks_for_each_loaded_case_equally_often(scenario: str, tmp_path: Path) -> None:
+    child = Path(__file__).with_name("equal_issue_child.py")
+    done = subprocess.run(
+        [sys.executable, str(child), str(tmp_path), scenario],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    counts = json.loads(done.stdout)
+    assert len(counts) == 42
+    assert set(counts) == {3}  # 100 asked for, three passes of 42 issued
 
 
 def test_a_missing_case_ends_the_command_with_6(coldmark: Any, tmp_path: Path) -> None:

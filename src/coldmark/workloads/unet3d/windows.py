@@ -53,8 +53,7 @@ def labels_of(sums: Values, out: NDArray[np.uint8]) -> None:
     best = sums[0].copy()
     out[...] = 0
     for index in range(1, len(sums)):
-        better = sums[index] > best
-        out[better] = index
+        np.copyto(out, index, where=sums[index] > best)
         np.maximum(best, sums[index], out=best)
 
 
