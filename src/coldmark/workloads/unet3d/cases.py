@@ -30,8 +30,10 @@ class CaseLibrary:
         shapes: Sequence[Shape3],
         window: int,
         read: ReadCase,
+        names: Sequence[str] | None = None,
     ) -> None:
         self.name = name
+        self._names = names
         self.count = len(shapes)
         self.performance_count = min(performance_count, self.count)
         self.window = window
@@ -39,14 +41,17 @@ class CaseLibrary:
         self._read = read
         self._loaded: dict[int, Values] = {}
         for index, shape in enumerate(shapes):
-            check_shape(shape, window, f"{name}: case {index}")
+            check_shape(shape, window, self._where(index))
         self._windows = np.array([window_count(shape, window) for shape in shapes], np.int64)
+
+    def _where(self, index: int) -> str:
+        return f"{self.name}: {self._names[index] if self._names else f'case {index}'}"
 
     def load(self, indices: Indices) -> None:
         for index in np.unique(indices).tolist():
             if index not in self._loaded:
                 volume = self._read(index)
-                check_volume(volume, self.shapes[index], f"{self.name}: case {index}")
+                check_volume(volume, self.shapes[index], self._where(index))
                 self._loaded[index] = np.ascontiguousarray(volume)
 
     def unload(self, indices: Indices) -> None:

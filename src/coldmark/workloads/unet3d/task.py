@@ -100,7 +100,7 @@ def _scored(workload: str, path: Path, data: Path, *, official: bool) -> Task:
     signature = inspect(path)
     model = window_model(path, signature)
     folder = KitsFolder(data)
-    cases = CaseLibrary("kits19", PERFORMANCE_COUNT, folder.shapes, model.window, folder.volume)
+    cases = CaseLibrary("kits19", PERFORMANCE_COUNT, folder.shapes, model.window, folder.volume, folder.names)
     return Task(
         model=pipeline(model, cases),
         library=cases,
