@@ -129,6 +129,13 @@ def test_dice_by_hand_and_the_line_of_the_official_script() -> None:
     assert score.low <= score.value <= score.high
 
 
+def test_a_large_volume_is_counted_block_by_block(monkeypatch: pytest.MonkeyPatch) -> None:
+    found, truth = np.random.default_rng(2).integers(0, 3, (2, 1000), dtype=np.uint8)
+    whole = dice(found, truth)
+    monkeypatch.setattr("coldmark.workloads.unet3d.dice.BLOCK", 7)
+    assert np.array_equal(dice(found, truth), whole)
+
+
 def test_the_interval_of_the_mean_is_the_bootstraps() -> None:
     cases = np.random.default_rng(1).normal(0.7, 0.1, 400)
     low, high = interval(cases)

@@ -19,6 +19,8 @@ CLASSES = 3
 SMOOTH = 1e-6
 RESAMPLES = 4000
 BOOTSTRAP_SEED = 2022
+BLOCK = 1 << 22
+"""Voxels counted at once."""
 
 Truth = Callable[[int], NDArray[np.uint8]]
 """Sample index -> the labels of its volume, any shape, values 0 to 2. Raises DataError."""
@@ -26,7 +28,10 @@ Truth = Callable[[int], NDArray[np.uint8]]
 
 def dice(prediction: NDArray[np.uint8], truth: NDArray[np.uint8]) -> NDArray[np.float64]:
     """DICE of classes 1 and 2, shape [2]. Both arrays are flat, of one length, values 0 to 2."""
-    pairs = np.bincount(CLASSES * truth + prediction, minlength=CLASSES * CLASSES)
+    pairs = np.zeros(CLASSES * CLASSES, np.int64)
+    for at in range(0, len(truth), BLOCK):  # bincount makes eight bytes of each voxel
+        part = slice(at, at + BLOCK)
+        pairs += np.bincount(CLASSES * truth[part] + prediction[part], minlength=len(pairs))
     table = pairs.reshape(CLASSES, CLASSES).astype(np.float64)
     both, sums = table.diagonal(), table.sum(axis=0) + table.sum(axis=1)
     return np.asarray((2 * both + SMOOTH) / (sums + SMOOTH))[1:]
