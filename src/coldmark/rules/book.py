@@ -10,6 +10,7 @@ from pathlib import Path
 from coldmark.core.codec import read_toml
 from coldmark.core.errors import ConfigError, did_you_mean
 from coldmark.core.nouns import Length, Scenario, Suite
+from coldmark.rules.submission_book import Bandwidth, SubmissionBook
 from coldmark.stats.early_stopping import floor_queries
 
 
@@ -64,6 +65,7 @@ class ScenarioBook:
     lower_is_better: bool
     clause: str
     samples_per_query: int = 1
+    audit_field: str = ""  # what the audit tests compare, where it is not the result
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,17 +90,22 @@ class Benchmark:
     suites: dict[Suite, tuple[Scenario, ...]]
     compliance: tuple[str, ...]
     test01_sampling_target: int
-    aliases: tuple[str, ...] = ()
     server_latency_ms: int | None = None
     equal_issue: bool = False
+    bandwidth: Bandwidth | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Compliance:
     purpose: str
     mode: str
-    performance_tolerance: float
+    performance: str  # "within": both ways; "not_faster": only better is a fault
+    performance_tolerance: float  # of the submitted score
     clause: str
+    relaxed_tolerance: float | None = None
+    relaxed_below_ns: dict[Scenario, int] = field(default_factory=dict)  # submitted latency it applies up to
+    accuracy_tolerance: float | None = None
+    accuracy_tolerance_strict: float | None = None  # of a benchmark with 99.9 in its name
     accuracy_log_rng_seed: int = 0
     performance_issue_same: bool = False
     performance_issue_same_index: int = 0
@@ -136,6 +143,9 @@ class RuleBook:
     scenarios: dict[Scenario, ScenarioBook]
     benchmarks: dict[str, Benchmark]
     compliance: dict[str, Compliance]
+    submission: SubmissionBook | None = None
+    conf: dict[str, str] = field(default_factory=dict)  # the round's mlperf.conf
+    model_mapping: dict[str, str] = field(default_factory=dict)  # a folder's name -> official name
     conflicts: tuple[Conflict, ...] = ()
 
     def benchmark(self, name: str) -> Benchmark:
