@@ -17,6 +17,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "demo": ("coldmark.cli.demo:demo", "Benchmark this machine in all four scenarios, in minutes."),
     "run": ("coldmark.cli.run:run", "Measure one workload in one scenario."),
     "runs": ("coldmark.cli.runs:runs", "List and show what was measured."),
+    "compliance": ("coldmark.cli.compliance:compliance", "Run the audit tests of finished runs."),
     "published": ("coldmark.cli.published:published", "Import, query and show published results."),
     "podium": ("coldmark.cli.podium:podium", "Rank published results, and place a run among them."),
     "system": ("coldmark.cli.system:system", "Describe this machine in MLPerf's words."),

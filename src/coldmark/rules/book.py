@@ -102,6 +102,7 @@ class Compliance:
     performance: str  # "within": both ways; "not_faster": only better is a fault
     performance_tolerance: float  # of the submitted score
     clause: str
+    supported: bool = True  # whether coldmark runs it
     relaxed_tolerance: float | None = None
     relaxed_below_ns: dict[Scenario, int] = field(default_factory=dict)  # submitted latency it applies up to
     accuracy_tolerance: float | None = None
