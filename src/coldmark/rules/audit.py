@@ -75,11 +75,7 @@ def audits(book: RuleBook, rule: ScenarioRule) -> dict[str, Audit]:
             )
         held = rule
         if entry.alternate_seeds:
-            s = rule.seeds
-            other = replace(
-                s, qsl=s.test05_qsl, sample_index=s.test05_sample_index, schedule=s.test05_schedule
-            )
-            held = replace(rule, seeds=other)
+            held = replace(rule, seeds=rule.seeds.alternate())
         found[name] = Audit(name=name, book=entry, rule=held, ordinary=rule)
     return found
 

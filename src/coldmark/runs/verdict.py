@@ -250,7 +250,7 @@ def _accuracy_findings(plan: Plan, task: Task, accuracy: Accuracy) -> list[Findi
             )
         )
     needed = plan.rule.benchmark.accuracy_sample_count
-    if task.official and task.samples != needed:
+    if task.official and needed is not None and task.samples != needed:
         severity = Severity.ERROR if plan.spec.length is Length.OFFICIAL else Severity.NOTE
         found.append(
             Finding(
