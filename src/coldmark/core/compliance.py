@@ -19,7 +19,7 @@ class ScoreComparison:
     reference: float | None
     test: float | None
     tolerance: float  # share of the reference
-    within: bool  # both ways; else only a faster audit test is a fault
+    direction: str  # "within": both ways; "not_faster", "not_slower": one way
 
     @property
     def speed(self) -> float | None:

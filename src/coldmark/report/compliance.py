@@ -28,7 +28,8 @@ def _score(verdict: TestVerdict) -> str:
     score = verdict.score
     if score.speed is None:
         return "no score to compare"
-    bound = f"within {score.tolerance:.0%}" if score.within else f"at most {score.tolerance:.0%} faster"
+    way = {"within": "within {}", "not_faster": "at most {} faster", "not_slower": "at most {} slower"}
+    bound = way[score.direction].format(f"{score.tolerance:.0%}")
     return f"{score.speed:.3f} times as fast as the run ({bound})"
 
 

@@ -67,6 +67,8 @@ def audits(book: RuleBook, rule: ScenarioRule) -> dict[str, Audit]:
     found: dict[str, Audit] = {}
     for name in rule.benchmark.compliance:
         entry = book.compliance.get(name)
+        if entry is not None and rule.scenario in entry.not_in:
+            continue
         if entry is None or not entry.supported:
             raise ConfigError(
                 f"{name} of round {book.round} cannot be run here",
@@ -99,7 +101,7 @@ def compare_scores(audit: Audit, reference: RunLog, test: RunLog) -> ScoreCompar
         reference=score,
         test=test.number(key) or None,
         tolerance=tolerance(audit, score),
-        within=audit.book.performance == "within",
+        direction=audit.book.performance,
     )
 
 
@@ -139,17 +141,19 @@ def _score(audit: Audit, score: ScoreComparison, log: RunLog) -> Iterator[Findin
         missing = "the submitted run" if score.reference is None else "the audit test"
         yield _finding(audit, log, "score", f"{score.field} in both logs", f"none in {missing}")
         return
-    share, low = score.tolerance, 1 - score.tolerance
+    share = score.tolerance
     said = f"{score.test:.6g} against {score.reference:.6g}"
-    if score.within:
-        if not score.reference * low < score.test < score.reference * (1 + share):
-            yield _finding(audit, log, "score", f"within {share:.0%} of the submitted run", said)
-        return
-    assert score.speed is not None
-    if score.speed >= 1 + share:
-        found = f"{score.speed - 1:.1%} faster ({said})"
+    above = score.test >= score.reference * (1 + share)
+    below = score.test <= score.reference * (1 - share)
+    slower = above if score.lower_is_better else below
+    if score.direction == "within" and (above or below):
+        yield _finding(audit, log, "score", f"within {share:.0%} of the submitted run", said)
+    elif score.direction == "not_slower" and slower:
+        yield _finding(audit, log, "score", f"at most {share:.0%} slower than the submitted run", said)
+    elif score.direction == "not_faster" and (score.speed or 0) >= 1 + share:
+        found = f"{(score.speed or 0) - 1:.1%} faster ({said})"
         relaxed = audit.book.relaxed_tolerance
-        if score.lower_is_better and relaxed and score.speed < 1 + relaxed:
+        if score.lower_is_better and relaxed and (score.speed or 0) < 1 + relaxed:
             found += f"; the official script allows {relaxed:.0%} here whatever the latency"
         yield _finding(audit, log, "score", f"at most {share:.0%} faster than the submitted run", found)
 

@@ -95,7 +95,7 @@ class Target:
     """A metric of accuracy and where it has to lie."""
 
     unit: str
-    target: float  # least
+    target: float | None = None  # least; one of the two bounds stands
     reference: float | None = None
     ratio: float | None = None  # target over reference, where the round writes it so
     upper: float | None = None  # most
@@ -133,6 +133,7 @@ class Benchmark:
     targets: dict[str, Target]  # by metric; the first is the one results tables show
     suites: dict[Suite, tuple[Scenario, ...]]  # required
     accuracy_sample_count: int | None = None
+    dataset_size: int | None = None  # samples of the whole set, where the checker holds it
     accuracy_sample_counts: dict[Scenario, int] = field(default_factory=dict)  # where they differ
     scenario_targets: dict[Scenario, dict[str, Target]] = field(default_factory=dict)  # where they differ
     optional: dict[Suite, tuple[Scenario, ...]] = field(default_factory=dict)
@@ -150,13 +151,14 @@ class Benchmark:
     def accuracy(self) -> AccuracyBook:
         """The first metric."""
         metric, first = next(iter(self.targets.items()))
-        reference = first.target if first.reference is None else first.reference
+        target = first.target or 0.0
+        reference = target if first.reference is None else first.reference
         return AccuracyBook(
             metric=metric,
             unit=first.unit,
             reference=reference,
             ratio=1.0 if first.ratio is None else first.ratio,
-            target=first.target,
+            target=target,
         )
 
     def targets_in(self, scenario: Scenario) -> dict[str, Target]:
@@ -174,7 +176,7 @@ class Benchmark:
 class Compliance:
     purpose: str
     mode: str
-    performance: str  # "within": both ways; "not_faster": only better is a fault
+    performance: str  # "within": both ways; "not_faster", "not_slower": one way; "none"
     performance_tolerance: float  # of the submitted score
     clause: str
     supported: bool = True  # whether coldmark runs it
@@ -183,9 +185,11 @@ class Compliance:
     accuracy_tolerance: float | None = None
     accuracy_tolerance_strict: float | None = None  # of a benchmark with 99.9 in its name
     accuracy_log_rng_seed: int = 0
+    performance_issue_unique: bool = False
     performance_issue_same: bool = False
     performance_issue_same_index: int = 0
     alternate_seeds: bool = False
+    not_in: tuple[Scenario, ...] = ()  # scenarios it is not asked of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -223,6 +227,14 @@ class RuleBook:
     conf: dict[str, str] = field(default_factory=dict)  # the round's mlperf.conf
     model_mapping: dict[str, str] = field(default_factory=dict)  # a folder's name -> official name
     conflicts: tuple[Conflict, ...] = ()
+
+    def name_of(self, name: str) -> str:
+        """A benchmark's name here, by that or its official one. Raises ConfigError with the nearest."""
+        official = {b.official_name: key for key, b in self.benchmarks.items()}
+        if name in official and name not in self.benchmarks:
+            return official[name]
+        self.benchmark(name)
+        return name
 
     def benchmark(self, name: str) -> Benchmark:
         """The benchmark called `name`. Raises ConfigError with the nearest right one."""

@@ -249,7 +249,8 @@ def _accuracy_findings(plan: Plan, task: Task, accuracy: Accuracy) -> list[Findi
                 clause=task.gate.source if task.gate else "",
             )
         )
-    needed = plan.rule.benchmark.accuracy_sample_count
+    entry = plan.rule.benchmark
+    needed = entry.accuracy_sample_count or entry.dataset_size
     if task.official and needed is not None and task.samples != needed:
         severity = Severity.ERROR if plan.spec.length is Length.OFFICIAL else Severity.NOTE
         found.append(

@@ -86,7 +86,7 @@ def _score_text(score: ScoreComparison, value: float | None) -> str:
     """As the scripts print it: the log's value, and in the one-sided test a latency as its rate."""
     if value is None:
         return "0"
-    if score.lower_is_better and not score.within:
+    if score.lower_is_better and score.direction == "not_faster":
         return repr(1e9 / value)
     return f"{value:.0f}" if value.is_integer() else repr(value)
 
