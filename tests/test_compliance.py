@@ -437,6 +437,16 @@ def test_other_answers_without_a_metric_fail(tmp_path: Path) -> None:
     assert not case.verify(None).passed
 
 
+def test_a_metric_that_takes_no_part_of_the_set_leaves_only_equal_answers(tmp_path: Path) -> None:
+    def whole_only(indices: Any, given_: Any) -> tuple[float, str]:
+        raise DataError("a part of the set has no metric")
+
+    case = Case(tmp_path, audit("TEST01"))
+    assert case.verify(whole_only).passed
+    case.sampled = [(0, b"other")]
+    assert not case.verify(whole_only).passed
+
+
 def test_no_sampled_answer_is_no_pass_though_the_script_says_so(tmp_path: Path) -> None:
     case = Case(tmp_path, audit("TEST01"))
     case.sampled = []
@@ -548,6 +558,33 @@ def test_scores_beside_the_official_script(
                 assert not passes
             else:
                 assert ("TEST PASS" in said) is passes, (reference, factor, said)
+
+
+def beside(script: Path, folder: Path, reference: str, test: str) -> str:
+    for file, text in (("ref.txt", reference), ("test.txt", test)):
+        (folder / file).write_text(text)
+    return official_says(script, "-r", str(folder / "ref.txt"), "-t", str(folder / "test.txt"))
+
+
+@pytest.mark.parametrize("name", ["TEST01", "TEST04", "TEST05"])
+def test_the_official_check_of_server_bounds_never_fires(name: str, official: Path, tmp_path: Path) -> None:
+    text = "Scenario : Server\nCompleted samples per second : 100\ntarget_latency (ns): {}\n"
+    script = official / name / "verify_performance.py"
+    said = beside(script, tmp_path, text.format(15_000_000), text.format(999_000_000))
+    assert "TEST PASS" in said
+    loose = log(Scenario.SERVER, 100, effective_target_latency_ns=999_000_000)
+    assert rules(audit(name, Scenario.SERVER), log(Scenario.SERVER, 100), loose) == [
+        "compliance.target_latency"
+    ]
+
+
+def test_the_official_script_finds_no_score_in_a_summary_of_todays_loadgen(
+    official: Path, tmp_path: Path
+) -> None:
+    text = "Scenario : SingleStream\n * Early stopping 90.0th percentile estimate: 843489\n"
+    said = beside(official / "TEST05" / "verify_performance.py", tmp_path, text, text)
+    assert "reference score = 0" in said
+    assert "TEST FAIL" in said
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from coldmark.core.codec import from_plain, read_json
-from coldmark.core.compliance import ComplianceRecord, TestVerdict
+from coldmark.core.compliance import ComplianceRecord, ScoreAnswers, TestVerdict
 from coldmark.core.errors import ConfigError, DataError, Interrupted
 from coldmark.core.nouns import Mode, Provenance, State
 from coldmark.core.record import RunRecord
@@ -37,8 +37,6 @@ from coldmark.workloads.cache import cache_dir
 from coldmark.workloads.task import Task
 
 COMPLIANCE_RECORD = "compliance.json"
-
-ScoreAnswers = Callable[[NDArray[np.int64], Sequence[bytes]], tuple[float, str]]
 
 
 class Verify(Protocol):
