@@ -173,7 +173,8 @@ def least_s(plan: Plan) -> float:
 def stricter(high: Plan, low: Plan) -> bool:
     """Whether `high` is the same work under the same settings as `low`, with a higher target."""
     a, b = high.rule.benchmark, low.rule.benchmark
-    same = replace(a, official_name=b.official_name, accuracy=b.accuracy, suites=b.suites, aliases=b.aliases)
+    own = ("official_name", "targets", "scenario_targets", "suites", "optional", "both", "both_optional")
+    same = replace(a, **{name: getattr(b, name) for name in own})
     return (
         high.workload.file == low.workload.file
         and a.accuracy.ratio > b.accuracy.ratio

@@ -19,7 +19,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
-from coldmark.core.nouns import Scenario
+from coldmark.core.nouns import DRIVEN, Scenario
 from coldmark.core.sut import (
     Answers,
     Compiled,
@@ -195,7 +195,7 @@ class BackendConformance:
     computes = True
     """Whether answers depend on samples; False for a backend that computes nothing."""
 
-    scenarios: tuple[Scenario, ...] = tuple(Scenario)
+    scenarios: tuple[Scenario, ...] = DRIVEN
 
     def make(self, model: Model | Pipeline, library: SampleLibrary, scenario: Scenario) -> SystemUnderTest:
         """The SUT to be tested, not started."""

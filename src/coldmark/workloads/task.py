@@ -50,7 +50,9 @@ class Score:
 
 
 Scorer = Callable[[NDArray[np.int64], Sequence[bytes]], Score]
-"""(sample indices, answers) of a complete accuracy run -> score. Raises DataError on a bad answer."""
+"""(sample indices, answers) of an accuracy run -> score. Raises DataError on a bad answer.
+
+Whoever judges an accuracy asks for the complete set first; TEST01 scores a part of it, where a metric can."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
