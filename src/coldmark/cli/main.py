@@ -19,6 +19,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "runs": ("coldmark.cli.runs:runs", "List and show what was measured."),
     "published": ("coldmark.cli.published:published", "Import, query and show published results."),
     "podium": ("coldmark.cli.podium:podium", "Rank published results, and place a run among them."),
+    "submission": ("coldmark.cli.submission:submission", "Build and check submissions in MLPerf's own tree."),
     "system": ("coldmark.cli.system:system", "Describe this machine in MLPerf's words."),
     "twin": (
         "coldmark.cli.twin:twin",
