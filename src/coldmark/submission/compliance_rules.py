@@ -10,7 +10,7 @@ from coldmark.core.nouns import Scenario, Severity
 from coldmark.rules.book import Benchmark, Compliance, LengthRule, RuleBook
 from coldmark.submission.accuracy_rules import AccuracyCase, check_accuracy
 from coldmark.submission.findings import Findings
-from coldmark.submission.log_rules import LogCase, check_log
+from coldmark.submission.log_rules import LogCase, add_problems, check_log
 from coldmark.submission.place import Entry
 from coldmark.submission.scan import DetailLog, scan_detail
 from coldmark.submission.texts import as_number, parse_accuracy
@@ -71,7 +71,8 @@ def _check_run(case: ComplianceCase, test: str) -> DetailLog | None:
     logged = log.word("effective_scenario")
     if logged not in list(Scenario):
         clause = case.book.compliance[test].clause
-        case.findings.add(path, "log.scenario", "a scenario", logged, clause)
+        case.findings.add(path, "log.scenario", "a scenario", logged or "none", clause)
+        add_problems(log, case.findings)
         return None
     if case.submitted is not None and logged != case.submitted.word("effective_scenario"):
         clause, expected = case.book.compliance[test].clause, case.submitted.word("effective_scenario")

@@ -13,7 +13,7 @@ from coldmark.submission import measurement_rules as measurements
 from coldmark.submission.accuracy_rules import AccuracyCase, AccuracyFound, check_accuracy
 from coldmark.submission.compliance_rules import ComplianceCase, check_compliance
 from coldmark.submission.findings import Findings
-from coldmark.submission.log_rules import LogCase, check_log
+from coldmark.submission.log_rules import LogCase, add_problems, check_log
 from coldmark.submission.place import Entry, submission_of
 from coldmark.submission.power_rules import PowerCase, check_power
 from coldmark.submission.scan import DetailLog, scan_detail
@@ -162,6 +162,7 @@ def _logged(case: EntryCase, log: DetailLog | None) -> Scenario | None:
     folder = part.scenario_folders[case.entry.scenario]
     if text not in list(Scenario):
         case.findings.add(log.path, "log.scenario", folder, text or "none", part.clause, line=line)
+        add_problems(log, case.findings)
         return None
     logged = Scenario(text)
     if logged is not folder and _inference(case, folder, logged) is None:
@@ -200,6 +201,7 @@ def _check_accuracy_log(case: EntryCase, log: DetailLog, performance: DetailLog 
     if text not in list(Scenario):
         part = submission_of(case.book)
         case.findings.add(log.path, "log.scenario", "a scenario", text or "none", part.clause)
+        add_problems(log, case.findings)
         return
     check_log(
         LogCase(
@@ -312,7 +314,7 @@ def _check_compliance(case: EntryCase, log: DetailLog | None, samples: float | N
     check_compliance(
         ComplianceCase(
             tree=case.tree, entry=case.entry, book=case.book, benchmark=case.benchmark, findings=findings,
-            submitted=log, length=case.length, accuracy_samples=samples,
+            submitted=log if log and log.word("effective_scenario") in list(Scenario) else None, length=case.length, accuracy_samples=samples,
         )
     )  # fmt: skip
     if not case.closed:

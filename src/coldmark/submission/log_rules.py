@@ -65,11 +65,14 @@ LogRule = Callable[[LogCase], None]
 
 def entries_whole(case: LogCase) -> None:
     """Every line is a log entry, and none contradicts an earlier one."""
-    for line in case.log.problems:
+    add_problems(case.log, case.findings)
+
+
+def add_problems(log: DetailLog, findings: Findings) -> None:
+    """What is wrong with a log's lines, whatever the log is of."""
+    for line in log.problems:
         expected = "one value of a key" if line.key == "log.contradiction" else "a log entry on every line"
-        case.findings.add(
-            case.log.path, line.key, expected, line.text, "checker: MLPerfLog", Severity.ERROR, line.line
-        )
+        findings.add(log.path, line.key, expected, line.text, "checker: MLPerfLog", Severity.ERROR, line.line)
 
 
 def errors_none(case: LogCase) -> None:
