@@ -16,7 +16,7 @@ SCENARIOS = {EDGE: ("SingleStream", "MultiStream", "Offline"), CENTER: ("Server"
 TOTAL = 50000
 START = "08-04-2022 08:00:00.000"
 
-# Hand-made runs, each consistent in itself: count x latency, or count over rate, is the time between the marks.
+# Each run is consistent in itself: count times latency, or count over rate, is the time between the marks.
 RUNS: dict[str, dict[str, Any]] = {
     "Offline": {
         "seconds": 660.0,
