@@ -15,7 +15,7 @@ from typing import Any
 import openvino as ov
 from common import machine, parser, report, run, spec, spread
 
-from coldmark.core.nouns import Scenario
+from coldmark.core.nouns import DRIVEN, Scenario
 from coldmark.runs.resolve import open_task, resolve
 from coldmark.workloads.cache import cache_dir
 
@@ -110,7 +110,7 @@ def main() -> None:
     options.add_argument("--models", nargs="*", default=["mini", "full"])
     given = options.parse_args()
     where = machine()
-    rows = [measure(m, s, given.repeats, given.seconds) for m in given.models for s in Scenario]
+    rows = [measure(m, s, given.repeats, given.seconds) for m in given.models for s in DRIVEN]
     report(
         "rate through LoadGen over a bare OpenVINO loop, FP32",
         ["model", "scenario", "batch", "streams", "share: median (range)", "samples/s", "bare samples/s"],

@@ -16,11 +16,17 @@ import click
 
 from coldmark.backends import BACKENDS
 from coldmark.cli.main import COMMANDS, cli
+from coldmark.core.nouns import Suite
+from coldmark.report.rules import latency_text, target_text
 from coldmark.rules.book import RuleBook, load_book, rounds
+from coldmark.rules.diff import diff_books
+from coldmark.rules.submission_book import SubmissionBook
 from coldmark.runs.resolve import TEST_KEYS, HarnessOptions
 from coldmark.workloads.task import workloads
 
 OUT = Path(__file__).parents[1] / "docs" / "reference"
+FULL = "v2.1"
+"""The round with a page of its own; one page more for each of the others would be read by nobody."""
 NOTE = "<!-- Written by scripts/reference.py from the code; do not edit by hand. -->\n\n"
 
 
@@ -89,16 +95,16 @@ def rule_book(book: RuleBook) -> str:
     """A round's rule book as tables."""
     text = NOTE + f"# Rule book {book.round}\n\nSources: "
     text += "; ".join(f"*{name}*: {what}" for name, what in book.sources.items()) + ".\n\n## Benchmarks\n\n"
-    text += "| benchmark | target | reference | samples in memory | Server bound "
+    text += "| benchmark | target | reference | samples in memory | latency "
     text += "| datacenter | edge | compliance |\n"
     text += "|---|---|---|---|---|---|---|---|\n"
     for name, b in book.benchmarks.items():
-        suites = {s.value: ", ".join(c.value for c in cs) or "-" for s, cs in b.suites.items()}
-        bound = f"{b.server_latency_ms} ms" if b.server_latency_ms else "-"
+        suites = {s: ", ".join(c.value for c in b.suites.get(s, ())) or "-" for s in Suite}
+        bounds = "; ".join(latency_text(s, v) for s, v in b.latency.items()) or "-"
         text += (
-            f"| {name} | {b.accuracy.target:g} {b.accuracy.unit} {b.accuracy.metric} "
+            f"| {name} | {', '.join(target_text(m, t) for m, t in b.targets.items())} "
             f"| {b.accuracy.reference:g} "
-            f"| {b.performance_sample_count} | {bound} | {suites['datacenter']} | {suites['edge']} "
+            f"| {b.performance_sample_count} | {bounds} | {suites[Suite.DATACENTER]} | {suites[Suite.EDGE]} "
             f"| {' '.join(b.compliance)} |\n"
         )
     text += "\n## Scenarios\n\n| scenario | metric | percentile | min duration | min queries "
@@ -110,16 +116,67 @@ def rule_book(book: RuleBook) -> str:
             f"| {s.min_duration_ms // 1000} s | {s.min_query_count} | {s.early_stopping} | {s.clause} |\n"
         )
     text += f"\n## Seeds\n\nqsl {book.seeds.qsl}, sample_index {book.seeds.sample_index}, "
-    text += f"schedule {book.seeds.schedule} ({book.seeds.clause})\n\n## Where the sources disagree\n\n"
+    text += f"schedule {book.seeds.schedule} ({book.seeds.clause})\n\n" + _audits(book)
+    if book.submission is not None:
+        text += _system_fields(book.submission)
+    text += "## Where the sources disagree\n\n"
     for c in book.conflicts:
         readings = "; ".join(f"{r.value} ({r.source})" for r in c.readings)
         text += f"- `{c.key}`: {readings}. Used: {c.used}, because {c.why}.\n"
     return text
 
 
+def _audits(book: RuleBook) -> str:
+    text = "## Audit tests\n\n| test | what it shows | performance | clause |\n|---|---|---|---|\n"
+    for name, c in book.compliance.items():
+        bound = f"{c.performance.replace('_', ' ')} {c.performance_tolerance:.0%}"
+        if c.relaxed_tolerance is not None:
+            limits = ", ".join(f"{s} {ns / 1e6:g} ms" for s, ns in c.relaxed_below_ns.items())
+            bound += f"; {c.relaxed_tolerance:.0%} up to a latency of {limits}"
+        text += f"| {name} | {c.purpose} | {bound} | {c.clause} |\n"
+    return text + "\n"
+
+
+def _system_fields(book: SubmissionBook) -> str:
+    """The systems JSON, field by field."""
+    text = "## Fields of the systems JSON\n\n| field | when | meaningful answer | what | example |\n"
+    text += "|---|---|---|---|---|\n"
+    for group in book.system.values():
+        for name, f in group.fields.items():
+            asked = "yes" if f.meaningful else "-"
+            text += f"| `{name}` | {group.when} | {asked} | {f.about} | {f.example} |\n"
+    return text + "\n"
+
+
+def all_rounds() -> str:
+    """What each round holds, and what came and went."""
+    text = NOTE + "# Rule books of all rounds\n\nIn full: `coldmark rules show ROUND [BENCHMARK]`, and what "
+    text += "changed in every value: `coldmark rules diff ROUND ROUND`. The complete book, with all that a "
+    text += "submission's tree must hold, is [v2.1](rules-v2.1.md); the others hold what a result must be, "
+    text += "the shape of the tree, and mlperf.conf.\n\n"
+    text += "| round | benchmarks | came | went | scenarios | audit tests | sources disagree on |\n"
+    text += "|---|---|---|---|---|---|---|\n"
+    before = None
+    for name in rounds():
+        book = load_book(name)
+        found = diff_books(before, book) if before else None
+        came, went = (found.added, found.removed) if found else ((), ())
+        text += (
+            f"| {name} | {len(book.benchmarks)} | {_names(came)} | {_names(went)} "
+            f"| {', '.join(s.value for s in book.scenarios)} | {' '.join(book.compliance) or '-'} "
+            f"| {', '.join(f'`{c.key}`' for c in book.conflicts) or '-'} |\n"
+        )
+        before = book
+    return text
+
+
+def _names(keys: tuple[str, ...]) -> str:
+    return ", ".join(k.partition(".")[2] for k in keys if k.startswith("benchmarks.")) or "-"
+
+
 def pages() -> dict[str, str]:
     """File name -> content."""
-    books = {f"rules-{name}.md": rule_book(load_book(name)) for name in rounds()}
+    books = {"rules.md": all_rounds(), f"rules-{FULL}.md": rule_book(load_book(FULL))}
     return {"commands.md": commands(), "settings.md": settings(), **books}
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from coldmark.core.errors import ConfigError
-from coldmark.core.nouns import Length, Mode, Scenario, Severity, Suite
+from coldmark.core.nouns import DRIVEN, Length, Mode, Scenario, Severity, Suite
 from coldmark.core.runlog import LogLine, RunLog
 from coldmark.core.settings import TestSettings
 from coldmark.rules.book import load_book, load_length, rounds
@@ -151,7 +151,7 @@ def with_values(run: CheckedRun, **values: Any) -> CheckedRun:
     return replace(run, log=replace(run.log, values=run.log.values | values))
 
 
-@pytest.mark.parametrize("scenario", list(Scenario))
+@pytest.mark.parametrize("scenario", DRIVEN)
 def test_a_run_that_keeps_every_rule_has_no_finding(scenario: Scenario) -> None:
     assert check_run(good_run(scenario)) == []
 

@@ -17,6 +17,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "demo": ("coldmark.cli.demo:demo", "Benchmark this machine in all four scenarios, in minutes."),
     "run": ("coldmark.cli.run:run", "Measure one workload in one scenario."),
     "runs": ("coldmark.cli.runs:runs", "List and show what was measured."),
+    "compliance": ("coldmark.cli.compliance:compliance", "Run the audit tests of finished runs."),
+    "rules": ("coldmark.cli.rules:rules", "Show what a round demands, and what changed between two."),
     "published": ("coldmark.cli.published:published", "Import, query and show published results."),
     "podium": ("coldmark.cli.podium:podium", "Rank published results, and place a run among them."),
     "submission": ("coldmark.cli.submission:submission", "Build and check submissions in MLPerf's own tree."),

@@ -51,7 +51,7 @@ def workloads(round_: str, as_json: bool) -> None:
                     " ".join(r["suites"].get("datacenter", [])),
                     " ".join(r["suites"].get("edge", [])),
                     r["target"],
-                    f"{r['server_latency_ms']} ms" if r["server_latency_ms"] else "-",
+                    f"{r['server_latency_ms']:g} ms" if r["server_latency_ms"] else "-",
                 ]
                 for r in rows
             ],

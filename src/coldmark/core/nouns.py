@@ -33,11 +33,16 @@ class Scenario(_Named):
     MULTI_STREAM = "MultiStream"
     SERVER = "Server"
     OFFLINE = "Offline"
+    INTERACTIVE = "Interactive"  # from v5.1 on: Server held to tighter token latencies
 
     @property
     def slug(self) -> str:
         """Lower-case form for file names and flags."""
         return self.value.lower()
+
+
+DRIVEN = (Scenario.SINGLE_STREAM, Scenario.MULTI_STREAM, Scenario.SERVER, Scenario.OFFLINE)
+"""The scenarios that can be run here; LoadGen itself knows no other."""
 
 
 class Suite(_Named):

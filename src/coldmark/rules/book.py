@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -19,10 +19,17 @@ class Seeds:
     qsl: int
     sample_index: int
     schedule: int
-    test05_qsl: int
-    test05_sample_index: int
-    test05_schedule: int
     clause: str
+    test05_qsl: int | None = None  # None: the round has no TEST05
+    test05_sample_index: int | None = None
+    test05_schedule: int | None = None
+
+    def alternate(self) -> Seeds:
+        """The seeds of TEST05 in the places of the ordinary ones. Raises ConfigError where there are none."""
+        qsl, index, schedule = self.test05_qsl, self.test05_sample_index, self.test05_schedule
+        if qsl is None or index is None or schedule is None:
+            raise ConfigError("this round has no other seeds to test with", where="TEST05")
+        return replace(self, qsl=qsl, sample_index=index, schedule=schedule)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,15 +77,53 @@ class ScenarioBook:
     clause: str
     samples_per_query: int = 1
     audit_field: str = ""  # what the audit tests compare, where it is not the result
+    refusal: str = ""  # why coldmark cannot run it; empty where it can
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Override:
+    """What differs from the scenario's own in one benchmark."""
+
+    clause: str
+    min_duration_ms: int | None = None
+    min_query_count: int | None = None
+    percentile: float | None = None
+    result_field: str | None = None
+    metric: str | None = None
+    unit: str | None = None
+    scale: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """A metric of accuracy and where it has to lie."""
+
+    unit: str
+    target: float | None = None  # least; one of the two bounds stands
+    reference: float | None = None
+    ratio: float | None = None  # target over reference, where the round writes it so
+    upper: float | None = None  # most
+    audit_tolerance: float | None = None  # TEST01's, where it is not the test's own
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccuracyBook:
+    """A benchmark's first metric with its target: all there is in most benchmarks."""
+
     metric: str
     unit: str
     reference: float
     ratio: float
     target: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Latency:
+    """How long an answer may take in one scenario: whole, or to the first and for each further token."""
+
+    end_to_end_ms: float | None = None
+    ttft_ms: float | None = None
+    tpot_ms: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,31 +134,66 @@ class Benchmark:
     task: str
     dataset: str
     performance_sample_count: int
-    accuracy_sample_count: int
-    accuracy: AccuracyBook
-    suites: dict[Suite, tuple[Scenario, ...]]
-    compliance: tuple[str, ...]
-    test01_sampling_target: int
-    server_latency_ms: int | None = None
+    targets: dict[str, Target]  # by metric; the first is the one results tables show
+    suites: dict[Suite, tuple[Scenario, ...]]  # required
+    accuracy_sample_count: int | None = None
+    dataset_size: int | None = None  # samples of the whole set, where the checker holds it
+    accuracy_sample_counts: dict[Scenario, int] = field(default_factory=dict)  # where they differ
+    scenario_targets: dict[Scenario, dict[str, Target]] = field(default_factory=dict)  # where they differ
+    optional: dict[Suite, tuple[Scenario, ...]] = field(default_factory=dict)
+    both: tuple[Scenario, ...] = ()  # required of a system of type "datacenter,edge"
+    both_optional: tuple[Scenario, ...] = ()
+    latency: dict[Scenario, Latency] = field(default_factory=dict)
+    min_queries: dict[Scenario, int] = field(default_factory=dict)  # the checker's
+    compliance: tuple[str, ...] = ()
+    test01_sampling_target: int = 0
+    overrides: dict[Scenario, Override] = field(default_factory=dict)
     equal_issue: bool = False
     bandwidth: Bandwidth | None = None
+
+    @property
+    def accuracy(self) -> AccuracyBook:
+        """The first metric."""
+        metric, first = next(iter(self.targets.items()))
+        target = first.target or 0.0
+        reference = target if first.reference is None else first.reference
+        return AccuracyBook(
+            metric=metric,
+            unit=first.unit,
+            reference=reference,
+            ratio=1.0 if first.ratio is None else first.ratio,
+            target=target,
+        )
+
+    def targets_in(self, scenario: Scenario) -> dict[str, Target]:
+        """The metrics and where they have to lie in one scenario."""
+        return self.scenario_targets.get(scenario, self.targets)
+
+    @property
+    def server_latency_ms(self) -> float | None:
+        """The bound of Server [ms] on whole answers, None where there is none."""
+        limit = self.latency.get(Scenario.SERVER)
+        return None if limit is None else limit.end_to_end_ms
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Compliance:
     purpose: str
     mode: str
-    performance: str  # "within": both ways; "not_faster": only better is a fault
+    performance: str  # "within": both ways; "not_faster", "not_slower": one way; "none"
     performance_tolerance: float  # of the submitted score
     clause: str
+    supported: bool = True  # whether coldmark runs it
     relaxed_tolerance: float | None = None
     relaxed_below_ns: dict[Scenario, int] = field(default_factory=dict)  # submitted latency it applies up to
     accuracy_tolerance: float | None = None
     accuracy_tolerance_strict: float | None = None  # of a benchmark with 99.9 in its name
     accuracy_log_rng_seed: int = 0
+    performance_issue_unique: bool = False
     performance_issue_same: bool = False
     performance_issue_same_index: int = 0
     alternate_seeds: bool = False
+    not_in: tuple[Scenario, ...] = ()  # scenarios it is not asked of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,6 +232,14 @@ class RuleBook:
     model_mapping: dict[str, str] = field(default_factory=dict)  # a folder's name -> official name
     conflicts: tuple[Conflict, ...] = ()
 
+    def name_of(self, name: str) -> str:
+        """A benchmark's name here, by that or its official one. Raises ConfigError with the nearest."""
+        official = {b.official_name: key for key, b in self.benchmarks.items()}
+        if name in official and name not in self.benchmarks:
+            return official[name]
+        self.benchmark(name)
+        return name
+
     def benchmark(self, name: str) -> Benchmark:
         """The benchmark called `name`. Raises ConfigError with the nearest right one."""
         if name not in self.benchmarks:
@@ -161,16 +249,26 @@ class RuleBook:
             )
         return self.benchmarks[name]
 
+    def scenario(self, benchmark: str, scenario: Scenario) -> ScenarioBook:
+        """What the round says of a scenario in one benchmark."""
+        book, other = self.scenarios[scenario], self.benchmark(benchmark).overrides.get(scenario)
+        if other is None:
+            return book
+        changed = {f.name: v for f in fields(other) if (v := getattr(other, f.name)) is not None}
+        return replace(book, **{**changed, "clause": f"{book.clause}; {other.clause}"})
+
     def rule(self, benchmark: str, suite: Suite, scenario: Scenario) -> ScenarioRule:
         """The rule of one benchmark-scenario of a suite.
 
         Raises ConfigError, with the suite's list, where the suite does not have that scenario.
         """
         entry = self.benchmark(benchmark)
-        allowed = entry.suites.get(suite, ())
+        allowed = entry.suites.get(suite, ()) + entry.optional.get(suite, ())
         if scenario not in allowed:
             has = ", ".join(s.value for s in allowed) or "no scenario at all"
-            others = [s.value for s in Suite if scenario in entry.suites.get(s, ())]
+            others = [
+                s.value for s in Suite if scenario in entry.suites.get(s, ()) + entry.optional.get(s, ())
+            ]
             hint = f"{benchmark} in {suite} has: {has}"
             if others:
                 hint += f"; {scenario} belongs to --suite {' or '.join(others)}"
@@ -185,7 +283,7 @@ class RuleBook:
             suite=suite,
             scenario=scenario,
             benchmark=entry,
-            book=self.scenarios[scenario],
+            book=self.scenario(benchmark, scenario),
             seeds=self.seeds,
             early_stopping=self.early_stopping,
             tolerances=self.tolerances,
@@ -212,7 +310,15 @@ class ScenarioRule:
         limit = self.benchmark.server_latency_ms
         if self.scenario is not Scenario.SERVER or limit is None:
             return None
-        return limit * 1_000_000
+        return round(limit * 1_000_000)
+
+    @property
+    def refusal(self) -> str:
+        """Why coldmark cannot run it; empty where it can."""
+        limit = self.benchmark.latency.get(self.scenario)
+        if limit is not None and (limit.ttft_ms or limit.tpot_ms):
+            return "its latency is bounded token by token, and coldmark measures whole answers"
+        return self.book.refusal
 
     @property
     def query_floor(self) -> int:
@@ -241,20 +347,26 @@ class _Lengths:
     official: LengthRule = field()
 
 
-def rounds() -> list[str]:
-    """The rounds that have a rule book here, oldest first."""
-    folder = resources.files("coldmark.rules.books")
-    names = [entry.name[:-5] for entry in folder.iterdir() if entry.name.endswith(".toml")]
+def rounds(folder: Path | None = None) -> list[str]:
+    """The rounds that have a rule book in a folder (here, without one), oldest first."""
+    names = [entry.stem for entry in (folder or _books()).glob("v*.toml")]
     return sorted(names, key=lambda name: [int(part) for part in name.lstrip("v").split(".")])
 
 
+def _books() -> Path:
+    return Path(str(resources.files("coldmark.rules.books")))
+
+
 @cache
-def load_book(name: str) -> RuleBook:
+def load_book(name: str, folder: Path | None = None) -> RuleBook:
     """The rule book of a round. Raises ConfigError with the nearest round that has one."""
-    known = rounds()
+    known = rounds(folder)
     if name not in known:
         raise ConfigError(f"no rule book for round {name!r}", where="--round", hint=did_you_mean(name, known))
-    return read_toml(Path(str(resources.files("coldmark.rules.books") / f"{name}.toml")), RuleBook)
+    book = read_toml((folder or _books()) / f"{name}.toml", RuleBook)
+    if book.round != name:
+        raise ConfigError(f"says it is round {book.round!r}", where=f"{name}.toml", hint="name both alike")
+    return book
 
 
 @cache

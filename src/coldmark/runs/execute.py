@@ -78,11 +78,8 @@ def resume(path: Path, *, on_tick: OnTick | None = None) -> RunRecord:
     if record.state is State.COMPLETE:
         raise ConfigError("this run is complete", where=str(path), hint="a new one: coldmark run")
     plan = resolve(record.spec)
-    now = software_versions(plan)
-    if record.software != now:
-        changed = {n: (record.software.get(n), now.get(n)) for n in {*record.software, *now}}
-        text = ", ".join(f"{n} was {a}, is {b}" for n, (a, b) in sorted(changed.items()) if a != b)
-        raise ConfigError(f"the software has changed: {text}", where=str(path), hint="start a new run")
+    if change := software_change(record, plan):
+        raise ConfigError(f"the software has changed: {change}", where=str(path), hint="start a new run")
     cache = cache_dir()
     task = open_task(plan, cache)
     held = RunDir(path)
@@ -171,18 +168,24 @@ def _test(
         known_qps=earlier.outcome.get("target_qps") if earlier else None,
         known_bare_rate=earlier.outcome.get("bare_before") if earlier else None,
     )
-    path = directory / "job.json"
-    write_whole(path, dump_json(job))
+    result = run_child(plan, job, directory, on_tick=on_tick, path=held.path)
+    return TestRun(directory=directory, outcome=result.outcome)
+
+
+def run_child(plan: Plan, job: Job, directory: Path, *, on_tick: OnTick | None, path: Path) -> ChildResult:
+    """Run a job in `directory`, of the run in `path`. Raises what the child ended with, if not complete."""
+    file = directory / "job.json"
+    write_whole(file, dump_json(job))
     result = supervise(
-        [sys.executable, "-m", "coldmark.runs.worker", str(path)],
+        [sys.executable, "-m", "coldmark.runs.worker", str(file)],
         directory,
         stall_s=plan.harness.stall_s,
         env=child_environment(),
-        on_progress=_ticker(plan, mode, on_tick) if on_tick else None,
+        on_progress=_ticker(plan, job.mode, on_tick) if on_tick else None,
     )
     if result.state is not State.COMPLETE:
-        raise _as_error(result, held.path)
-    return TestRun(directory=directory, outcome=result.outcome)
+        raise _as_error(result, path)
+    return result
 
 
 def child_environment() -> dict[str, str]:
@@ -234,6 +237,13 @@ def software_versions(plan: Plan) -> dict[str, str]:
         "mlcommons-loadgen": metadata.version("mlcommons-loadgen"),
         "coldmark": coldmark.__version__,
     }
+
+
+def software_change(record: RunRecord, plan: Plan) -> str:
+    """What is no longer the version that a run was made with; empty where all is."""
+    now = software_versions(plan)
+    changed = {n: (record.software.get(n), now.get(n)) for n in {*record.software, *now}}
+    return ", ".join(f"{n} was {a}, is {b}" for n, (a, b) in sorted(changed.items()) if a != b)
 
 
 def environment() -> dict[str, Any]:

@@ -66,6 +66,12 @@ def resolve(spec: RunSpec) -> Plan:
     """Check every name and key of a spec. Raises ConfigError or SetupError before anything is written."""
     workload = find_workload(spec.workload)
     rule = load_book(spec.round).rule(spec.workload, spec.suite, spec.scenario)
+    if rule.refusal:
+        raise ConfigError(
+            f"{spec.workload} {spec.scenario} of {spec.round} cannot be run here: {rule.refusal}",
+            where="--scenario",
+            hint="its rules can be read: coldmark rules show " + spec.round,
+        )
     backend: Backend = BACKENDS.load(spec.backend, where="--backend")
     backend.require(spec.precision)
     groups = _split(spec.options, workload, backend)

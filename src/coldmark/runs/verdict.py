@@ -249,8 +249,9 @@ def _accuracy_findings(plan: Plan, task: Task, accuracy: Accuracy) -> list[Findi
                 clause=task.gate.source if task.gate else "",
             )
         )
-    needed = plan.rule.benchmark.accuracy_sample_count
-    if task.official and task.samples != needed:
+    entry = plan.rule.benchmark
+    needed = entry.accuracy_sample_count or entry.dataset_size
+    if task.official and needed is not None and task.samples != needed:
         severity = Severity.ERROR if plan.spec.length is Length.OFFICIAL else Severity.NOTE
         found.append(
             Finding(

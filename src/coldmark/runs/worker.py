@@ -38,6 +38,7 @@ class Job:
     cache: str
     known_qps: float | None = None
     known_bare_rate: float | None = None  # spares an accuracy test the measurement
+    settings: SourcedSettings | None = None  # ready ones, of an audit test
 
 
 def main(path: Path) -> None:
@@ -55,7 +56,7 @@ def _run(child: Child, job: Job, directory: Path) -> dict[str, Any]:
     plan = resolve(job.spec)
     task = open_task(plan, Path(job.cache))
     sut = _build(plan, task)
-    sourced = base_settings(plan, task, job.mode)
+    sourced = job.settings or base_settings(plan, task, job.mode)
     child.phase(Phase.WARMING)
     test = _Deferred()
     sut.start(test.complete, child.fail)

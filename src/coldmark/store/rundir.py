@@ -5,6 +5,7 @@
       spec.json  settings.json  system.json  environment.json
       performance/  accuracy/      one LoadGen test each: its logs untouched, outcome.json, child.log
       manifest.json   sha256 of every file above, written last
+      compliance/     added later, with a manifest of its own
 
 Every file of ours is written aside and renamed. A lock is held while the run lives, so that a reader can
 tell a running run from one whose process was killed.
@@ -29,6 +30,9 @@ from coldmark.core.record import RunRecord
 
 RECORD, MANIFEST, LOCK = "record.json", "manifest.json", "run.lock"
 _UNLISTED = {MANIFEST, LOCK}
+COMPLIANCE = "compliance"
+ADDED = (COMPLIANCE,)
+"""Folders that join a run after it was sealed; each carries its own manifest."""
 
 
 def default_root() -> Path:
@@ -92,9 +96,17 @@ class RunDir:
         write_whole(self.path / name, dump_json(noun))
 
     def seal(self) -> None:
-        """Write the manifest: sha256 of every file."""
-        digests = {str(p.relative_to(self.path)): sha256(p) for p in _files(self.path)}
-        write_whole(self.path / MANIFEST, dump_json({"sha256": digests}))
+        """Write the manifest: sha256 of every file, without the folders that are added later."""
+        _seal(self.path)
+
+    def seal_added(self, name: str) -> None:
+        """Write the manifest of a folder added to the sealed run."""
+        _seal(self.path / name)
+
+
+def _seal(path: Path) -> None:
+    digests = {str(p.relative_to(path)): sha256(p) for p in _files(path)}
+    write_whole(path / MANIFEST, dump_json({"sha256": digests}))
 
 
 def write_whole(path: Path, text: str) -> None:
@@ -111,7 +123,10 @@ def _files(path: Path) -> Iterator[Path]:
     return (
         p
         for p in sorted(path.rglob("*"))
-        if p.is_file() and p.name not in _UNLISTED and not p.name.startswith(".")
+        if p.is_file()
+        and p.name not in _UNLISTED
+        and not p.name.startswith(".")
+        and p.relative_to(path).parts[0] not in ADDED
     )
 
 
@@ -122,11 +137,18 @@ def sha256(path: Path) -> str:
 
 
 def changed_files(path: Path) -> list[str]:
-    """Files of a sealed run that are missing, added or not what the manifest says."""
+    """Files of a sealed run, and of what was added to it, that are missing, new or not as listed."""
+    added = [f"{name}/{file}" for name in ADDED if (path / name).is_dir() for file in _changed(path / name)]
+    return sorted([*_changed(path), *added])
+
+
+def _changed(path: Path) -> list[str]:
+    if not (path / MANIFEST).is_file():
+        return [MANIFEST]
     listed: dict[str, str] = read_json(path / MANIFEST)["sha256"]
     found = {str(p.relative_to(path)): p for p in _files(path)}
     wrong = [name for name, digest in listed.items() if name not in found or sha256(found[name]) != digest]
-    return sorted([*wrong, *(name for name in found if name not in listed)])
+    return [*wrong, *(name for name in found if name not in listed)]
 
 
 def is_held(path: Path) -> bool:

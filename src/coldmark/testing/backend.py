@@ -18,7 +18,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
-from coldmark.core.nouns import Scenario
+from coldmark.core.nouns import DRIVEN, Scenario
 from coldmark.core.sut import (
     Answers,
     Ids,
@@ -118,7 +118,7 @@ class BackendConformance:
     computes = True
     """Whether answers depend on samples; False for a backend that computes nothing."""
 
-    scenarios: tuple[Scenario, ...] = tuple(Scenario)
+    scenarios: tuple[Scenario, ...] = DRIVEN
 
     def make(self, model: Model, library: SampleLibrary, scenario: Scenario) -> SystemUnderTest:
         """The SUT to be tested, not started."""

@@ -1,0 +1,87 @@
+"""`coldmark compliance`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from coldmark.cli.options import json_option, runs_dir_option
+from coldmark.core.errors import EXIT_INVALID
+
+if TYPE_CHECKING:
+    from coldmark.core.compliance import ComplianceRecord, TestVerdict
+    from coldmark.rules.audit import Audit
+    from coldmark.runs.compliance import ScoreAnswers
+    from coldmark.runs.execute import OnTick
+    from coldmark.runs.resolve import Plan
+
+
+@click.command()
+@click.argument("run_ids", metavar="RUN...", nargs=-1, required=True)
+@runs_dir_option()
+@json_option()
+def compliance(run_ids: tuple[str, ...], runs_dir: Path | None, as_json: bool) -> None:
+    """Run the audit tests that a round asks of finished runs, and write their verification files.
+
+    Each RUN (its id, or the beginning or end of it) is run again with LoadGen's audit settings, at its own
+    rates, and judged. Tests that completed before are kept.
+    """
+    from coldmark.report.compliance import compliance_text
+    from coldmark.runs.compliance import auditable
+    from coldmark.store.rundir import default_root, find_run
+
+    root = runs_dir or default_root()
+    paths = list(dict.fromkeys(find_run(root, run_id) for run_id in run_ids))
+    for path in paths:
+        auditable(path)  # everything that can be refused is refused before anything is run
+    found = [(path, _comply(path)) for path in paths]
+    if as_json:
+        click.echo(json.dumps({"runs": [_plain(path, record) for path, record in found]}, indent=2))
+    else:
+        click.echo("\n".join(compliance_text(record, str(path)) for path, record in found))
+    if not all(record.passed for _, record in found):
+        sys.exit(EXIT_INVALID)
+
+
+def _comply(path: Path) -> ComplianceRecord:
+    from coldmark.cli.progress import progress
+    from coldmark.runs.compliance import comply
+
+    with ExitStack() as stack:
+
+        def on_test(name: str) -> OnTick:
+            stack.close()
+            return stack.enter_context(progress(f"{path.name} {name}"))
+
+        return comply(path, _verify, on_test=on_test)
+
+
+def _verify(audit: Audit, folder: Path, run: Path, plan: Plan, score: ScoreAnswers | None) -> TestVerdict:
+    from coldmark.core.codec import from_plain, read_json
+    from coldmark.core.nouns import Mode
+    from coldmark.core.settings import SourcedSettings
+    from coldmark.submission.verification import Submitted, verify
+
+    settings = folder / "run" / "settings.json"
+    return verify(
+        audit,
+        folder,
+        Submitted(performance=run / Mode.PERFORMANCE.value, accuracy=run / Mode.ACCURACY.value),
+        settings=from_plain(read_json(settings), SourcedSettings, where=str(settings)).settings,
+        length=plan.spec.length,
+        score=score,
+    )
+
+
+def _plain(path: Path, record: ComplianceRecord) -> dict[str, Any]:
+    from coldmark.core.codec import to_plain
+
+    plain: dict[str, Any] = to_plain(record)
+    for name, verdict in record.tests.items():
+        plain["tests"][name]["passed"] = verdict.passed
+    return {"passed": record.passed, **plain, "run_dir": str(path)}

@@ -1,0 +1,88 @@
+"""What the audit tests of a run found: `compliance/compliance.json` is a `ComplianceRecord`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from coldmark.core.nouns import Finding, Severity
+
+SCHEMA = 1
+"""Version of the record's JSON form."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScoreComparison:
+    """The score of an audit test against the submitted run's, both from their own logs."""
+
+    field: str  # LoadGen's key
+    lower_is_better: bool
+    reference: float | None
+    test: float | None
+    tolerance: float  # share of the reference
+    direction: str  # "within": both ways; "not_faster", "not_slower": one way
+
+    @property
+    def speed(self) -> float | None:
+        """How many times as fast the audit test was, None without both scores."""
+        if not self.reference or not self.test:
+            return None
+        return self.reference / self.test if self.lower_is_better else self.test / self.reference
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnswerComparison:
+    """The answers sampled in performance mode against those of the accuracy run, byte by byte."""
+
+    reference_entries: int
+    reference_duplicates: int
+    reference_conflicts: int  # an index answered twice, differently, in the accuracy run
+    test_entries: int
+    samples: int  # distinct ones among the test's
+    differing: int  # entries with other bytes than the accuracy run's
+    missing: int  # entries of samples that the accuracy run does not have
+    first_differing: int | None = None  # the index of the first
+    baseline: float | None = None  # metric of the accuracy run's answers to those samples
+    compliance: float | None = None  # metric of the audit test's answers to them
+    tolerance: float | None = None  # most relative difference of the two
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TestVerdict:
+    """What one audit test found."""
+
+    __test__ = False  # the name is the field's; pytest is not to collect it
+
+    test: str
+    score: ScoreComparison
+    answers: AnswerComparison | None = None
+    findings: tuple[Finding, ...] = ()
+
+    @property
+    def passed(self) -> bool:
+        return not any(f.severity is Severity.ERROR for f in self.findings)
+
+    @property
+    def performance_passed(self) -> bool:
+        """Whether everything but the answers is in order: the verdict of verify_performance.txt."""
+        return not any(
+            f.severity is Severity.ERROR and not f.rule.startswith("compliance.answers")
+            for f in self.findings
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ComplianceRecord:
+    """The audit tests of one run."""
+
+    schema: int = SCHEMA
+    run_id: str
+    round: str
+    benchmark: str
+    scenario: str
+    tests: dict[str, TestVerdict]
+    software: dict[str, str]
+    finished: str  # ISO 8601, UTC
+
+    @property
+    def passed(self) -> bool:
+        return all(t.passed for t in self.tests.values())

@@ -1,0 +1,43 @@
+"""What audit tests found, as text."""
+
+from __future__ import annotations
+
+from coldmark.core.compliance import AnswerComparison, ComplianceRecord, TestVerdict
+from coldmark.core.nouns import Severity
+from coldmark.report.text import number
+
+
+def compliance_text(record: ComplianceRecord, run_dir: str) -> str:
+    """One run's audit tests: a verdict each, and what speaks against it."""
+    word = "all passed" if record.passed else "FAILED"
+    lines = [f"{record.benchmark} {record.scenario} ({record.round}): {word}"]
+    for verdict in record.tests.values():
+        lines.append(f"  {verdict.test}     {'passed' if verdict.passed else 'FAILED'}  {_score(verdict)}")
+        if verdict.answers is not None:
+            lines.append(f"             {_answers(verdict.answers)}")
+        lines += [
+            f"             {f.rule}: expected {f.expected}, found {f.found}"
+            for f in verdict.findings
+            if f.severity is not Severity.NOTE
+        ]
+    lines.append(f"  files      {run_dir}/compliance")
+    return "\n".join(lines)
+
+
+def _score(verdict: TestVerdict) -> str:
+    score = verdict.score
+    if score.speed is None:
+        return "no score to compare"
+    way = {"within": "within {}", "not_faster": "at most {} faster", "not_slower": "at most {} slower"}
+    bound = way[score.direction].format(f"{score.tolerance:.0%}")
+    return f"{score.speed:.3f} times as fast as the run ({bound})"
+
+
+def _answers(answers: AnswerComparison) -> str:
+    text = f"{number(answers.test_entries)} answers of {number(answers.samples)} samples compared, "
+    if not answers.differing:
+        return text + "all equal"
+    text += f"{answers.differing} differ"
+    if answers.baseline is not None and answers.compliance is not None:
+        text += f"; metric {answers.compliance:.6g} against {answers.baseline:.6g}"
+    return text

@@ -1,0 +1,198 @@
+"""The audit tests of a finished run: each once more through LoadGen, as the run was, with audit settings.
+
+RUN_ID/compliance/
+  TEST01/  TEST04/  TEST05/     as a submission holds them (submission/verification.py)
+    run/                        the child's own: job.json, settings.json, outcome.json, child.log
+  compliance.json               what they found
+  manifest.json                 sha256 of every file here: the run's own seal is not touched
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from coldmark.core.codec import from_plain, read_json
+from coldmark.core.compliance import ComplianceRecord, TestVerdict
+from coldmark.core.errors import ConfigError, DataError, Interrupted
+from coldmark.core.nouns import Mode, Provenance, State
+from coldmark.core.record import RunRecord
+from coldmark.core.settings import SourcedSettings
+from coldmark.loadgen.child import OUTCOME
+from coldmark.loadgen.log import ACCURACY, DETAIL, SUMMARY
+from coldmark.rules.audit import Audit, audits
+from coldmark.rules.book import load_book
+from coldmark.runs.execute import OnTick, run_child, software_change
+from coldmark.runs.resolve import Plan, open_task, refusal, resolve
+from coldmark.runs.worker import Job
+from coldmark.store.rundir import COMPLIANCE, MANIFEST, RunDir, changed_files, read_record
+from coldmark.workloads.cache import cache_dir
+from coldmark.workloads.task import Task
+
+COMPLIANCE_RECORD = "compliance.json"
+
+ScoreAnswers = Callable[[NDArray[np.int64], Sequence[bytes]], tuple[float, str]]
+
+
+class Verify(Protocol):
+    """Judges an audit test by its logs and writes its verification files."""
+
+    def __call__(
+        self, audit: Audit, folder: Path, run: Path, plan: Plan, score: ScoreAnswers | None
+    ) -> TestVerdict: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Audited:
+    """A run that can be audited, and what its round asks for."""
+
+    path: Path
+    record: RunRecord
+    plan: Plan
+    task: Task
+    tests: Mapping[str, Audit]
+
+
+def comply(path: Path, verify: Verify, *, on_test: Callable[[str], OnTick | None]) -> ComplianceRecord:
+    """Run what is still missing of a run's audit tests and judge all of them.
+
+    `on_test(name)` is called before each LoadGen test, and returns who is told how far it is. Raises
+    ConfigError where the run cannot be audited, DataError where it was changed since it was sealed; a test
+    that fails to run raises what it ended with, and those before it are kept.
+    """
+    run = auditable(path)
+    held = RunDir(path)
+    held.hold()
+    try:
+        verdicts = {}
+        for name, audit in run.tests.items():
+            folder = path / COMPLIANCE / name
+            _test(run, audit, folder, on_test)
+            verdicts[name] = verify(audit, folder, path, run.plan, _scorer(run.task))
+            held.seal_added(COMPLIANCE)
+        record = ComplianceRecord(
+            run_id=run.record.run_id,
+            round=run.plan.rule.round,
+            benchmark=run.plan.rule.name,
+            scenario=run.plan.rule.scenario.value,
+            tests=verdicts,
+            software=run.record.software,
+            finished=datetime.now(UTC).isoformat(timespec="seconds"),
+        )
+        held.write(f"{COMPLIANCE}/{COMPLIANCE_RECORD}", record)
+    except KeyboardInterrupt:
+        raise Interrupted("stopped by the user", hint=f"to go on: coldmark compliance {path.name}") from None
+    finally:
+        if (path / COMPLIANCE).is_dir():
+            held.seal_added(COMPLIANCE)
+        held.release()
+    return record
+
+
+def auditable(path: Path) -> Audited:
+    """The run with its plan and audit tests. Raises ConfigError or DataError where it cannot be audited."""
+    record = read_record(path)
+    if record.state is not State.COMPLETE:
+        raise ConfigError(
+            f"this run is {record.state}", where=str(path), hint=f"first: coldmark runs resume {path.name}"
+        )
+    if record.provenance is not Provenance.MEASURED:
+        raise ConfigError("a simulated run has nothing to audit", where=str(path))
+    if changed := [name for name in changed_files(path) if not name.startswith(f"{COMPLIANCE}/")]:
+        raise DataError(
+            f"changed since it was sealed: {', '.join(changed[:8])}",
+            where=str(path),
+            hint="an audit holds only for the run as it was; run it again",
+        )
+    plan = resolve(record.spec)
+    tests = audits(load_book(record.spec.round), plan.rule)
+    if change := software_change(record, plan):
+        raise ConfigError(
+            f"the software has changed: {change}", where=str(path), hint="start a new run, then audit that"
+        )
+    task = open_task(plan, cache_dir())
+    for mode in (Mode.PERFORMANCE, Mode.ACCURACY):
+        needed = mode is Mode.PERFORMANCE or any(a.samples_answers for a in tests.values())
+        if needed and not (path / mode.value / DETAIL).is_file():
+            why = refusal(plan, task) if mode is Mode.ACCURACY else ""
+            raise ConfigError(
+                f"this run has no {mode} test to hold an audit against" + (f": {why}" if why else ""),
+                where=str(path),
+                hint="run it with --mode both, and a model whose answers can be scored",
+            )
+    return Audited(path=path, record=record, plan=plan, task=task, tests=tests)
+
+
+def _scorer(task: Task) -> ScoreAnswers | None:
+    scorer = task.scorer
+    if scorer is None:
+        return None
+
+    def score(indices: NDArray[np.int64], answers: Sequence[bytes]) -> tuple[float, str]:
+        found = scorer(indices, answers)
+        return found.value, found.line
+
+    return score
+
+
+def _test(run: Audited, audit: Audit, folder: Path, on_test: Callable[[str], OnTick | None]) -> None:
+    """Run one audit test, unless it completed before; its logs end up where a submission has them."""
+    if _kept(run, audit, folder):
+        return
+    own = folder / "run"
+    if folder.is_dir():
+        shutil.rmtree(folder)
+    own.mkdir(parents=True)
+    run_child(run.plan, audit_job(run, audit), own, on_tick=on_test(audit.name), path=run.path)
+    performance = folder / "performance" / "run_1"
+    performance.mkdir(parents=True)
+    for name in (DETAIL, SUMMARY):
+        (own / name).rename(performance / name)
+    if audit.samples_answers:
+        (folder / "accuracy").mkdir()
+        (own / ACCURACY).rename(folder / "accuracy" / ACCURACY)
+
+
+def _kept(run: Audited, audit: Audit, folder: Path) -> bool:
+    """Whether an earlier attempt completed this test and nothing of it was changed since."""
+    outcome = folder / "run" / OUTCOME
+    if not outcome.is_file() or read_json(outcome).get("state") != State.COMPLETE.value:
+        return False
+    needed = [folder / "performance" / "run_1" / name for name in (DETAIL, SUMMARY)]
+    if audit.samples_answers:
+        needed.append(folder / "accuracy" / ACCURACY)
+    if not all(file.is_file() for file in needed):
+        return False
+    return not any(name.startswith(f"{COMPLIANCE}/{audit.name}/") for name in changed_files(run.path))
+
+
+def audit_job(run: Audited, audit: Audit) -> Job:
+    """The child's job: the submitted run's own settings, rates included, and the audit's over them."""
+    path = run.path / Mode.PERFORMANCE.value / "settings.json"
+    settings = from_plain(read_json(path), SourcedSettings, where=str(path))
+    settings = SourcedSettings(
+        settings=settings.settings, sources=dict.fromkeys(settings.sources, "the submitted run")
+    ).override(f"{audit.name}, rule book {audit.rule.round}", **audit.settings)
+    outcome: dict[str, Any] = read_json(run.path / Mode.PERFORMANCE.value / OUTCOME)
+    return Job(
+        spec=run.record.spec,
+        mode=Mode.PERFORMANCE,
+        cache=str(cache_dir()),
+        known_bare_rate=outcome.get("bare_before"),
+        settings=settings,
+    )
+
+
+def read_compliance(path: Path) -> ComplianceRecord | None:
+    """What the audit tests of a run found, None where they were not run (to their end)."""
+    file = path / COMPLIANCE / COMPLIANCE_RECORD
+    if not file.is_file() or not (path / COMPLIANCE / MANIFEST).is_file():
+        return None
+    return from_plain(read_json(file), ComplianceRecord, where=str(file))
