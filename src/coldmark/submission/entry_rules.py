@@ -14,7 +14,7 @@ from coldmark.submission.accuracy_rules import AccuracyCase, AccuracyFound, chec
 from coldmark.submission.compliance_rules import ComplianceCase, check_compliance
 from coldmark.submission.findings import Findings
 from coldmark.submission.log_rules import LogCase, add_problems, check_log
-from coldmark.submission.place import Entry, submission_of
+from coldmark.submission.place import Entry, name_in, submission_of
 from coldmark.submission.power_rules import PowerCase, check_power
 from coldmark.submission.scan import DetailLog, scan_detail
 from coldmark.submission.summary_rules import check_summary
@@ -217,9 +217,9 @@ def _check_accuracy_log(case: EntryCase, log: DetailLog, performance: DetailLog 
         case.findings.add(
             log.path, "log.pair", f"{expected}, as the performance run", found, clause, line=line
         )
-    needed = case.benchmark.accuracy_sample_count
+    needed = case.benchmark.accuracy_sample_counts.get(Scenario(text), case.benchmark.accuracy_sample_count)
     total = log.number("qsl_reported_total_count")
-    if case.closed and case.length is None and (total is None or total < needed):
+    if needed and case.closed and case.length is None and (total is None or total < needed):
         line = log.lines.get("qsl_reported_total_count", 0)
         clause = f"rules: {case.benchmark.dataset}, the whole evaluation set"
         case.findings.add(log.path, "log.dataset", f">= {needed} samples", total, clause, line=line)
@@ -243,7 +243,7 @@ def _accuracy_case(case: EntryCase, samples: float | None) -> AccuracyCase:
 
 
 def _result(case: EntryCase, log: DetailLog, folder: Scenario, logged: Scenario) -> TreeResult | None:
-    rule = case.book.scenarios[folder]
+    rule = case.book.scenario(name_in(case.book, case.benchmark), folder)
     if logged is folder:
         raw = log.number(rule.result_field)
         value = raw * rule.scale if raw else None
@@ -307,6 +307,7 @@ def _check_compliance(case: EntryCase, log: DetailLog | None, samples: float | N
         return
     findings = case.findings if case.closed else Findings()
     inner = replace(case, findings=findings)
+    submitted = log if log and log.word("effective_scenario") in list(Scenario) else None
     if case.closed or there:
         check_folders(inner, "closed")
         if case.benchmark.compliance:
@@ -314,7 +315,7 @@ def _check_compliance(case: EntryCase, log: DetailLog | None, samples: float | N
     check_compliance(
         ComplianceCase(
             tree=case.tree, entry=case.entry, book=case.book, benchmark=case.benchmark, findings=findings,
-            submitted=log if log and log.word("effective_scenario") in list(Scenario) else None, length=case.length, accuracy_samples=samples,
+            submitted=submitted, length=case.length, accuracy_samples=samples,
         )
     )  # fmt: skip
     if not case.closed:

@@ -17,6 +17,7 @@ from coldmark.rules.book import Benchmark, Compliance, LengthRule, RuleBook, Sce
 from coldmark.rules.plausibility import RESULT_KEYS, allowed, deviation, recomputed
 from coldmark.stats.early_stopping import floor_queries, min_queries
 from coldmark.submission.findings import Findings
+from coldmark.submission.place import name_in
 from coldmark.submission.scan import DetailLog
 
 
@@ -35,7 +36,7 @@ class LogCase:
 
     @property
     def rule(self) -> ScenarioBook:
-        return self.book.scenarios[self.scenario]
+        return self.book.scenario(name_in(self.book, self.benchmark), self.scenario)
 
     @property
     def audit(self) -> Compliance | None:
@@ -211,8 +212,8 @@ def latency_bound(case: LogCase) -> None:
         return
     key = "effective_target_latency_ns"
     told = case.log.number(key)
-    if limit is not None and (told is None or not 0 < told <= limit * 1_000_000):
-        case.add("log.latency", f"{key} <= {limit * 1_000_000}", told, case.rule.clause, key)
+    if limit is not None and (told is None or not 0 < told <= round(limit * 1_000_000)):
+        case.add("log.latency", f"{key} <= {round(limit * 1_000_000)}", told, case.rule.clause, key)
     percentile = f"result_{100 * case.rule.percentile:.2f}_percentile_latency_ns"
     found = case.log.number(percentile)
     if told is not None and found is not None and found > told:

@@ -69,6 +69,11 @@ def find_benchmark(book: RuleBook, folder: str, *, closed: bool) -> Benchmark | 
     return known[max(held, key=len)] if held else None
 
 
+def name_in(book: RuleBook, benchmark: Benchmark) -> str:
+    """The name under which a book keeps a benchmark."""
+    return next(name for name, one in book.benchmarks.items() if one is benchmark)
+
+
 def suites_of(system_type: str) -> tuple[Suite, ...]:
     """The suites a `system_type` enters; none where it says no known one."""
     names = {part.strip() for part in system_type.split(",")}
