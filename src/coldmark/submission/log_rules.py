@@ -15,7 +15,7 @@ from statistics import NormalDist
 from coldmark.core.nouns import Scenario, Severity
 from coldmark.rules.book import Benchmark, Compliance, LengthRule, RuleBook, ScenarioBook
 from coldmark.rules.plausibility import RESULT_KEYS, allowed, deviation, recomputed
-from coldmark.stats.early_stopping import floor_queries, min_queries
+from coldmark.stats.early_stopping import carries, min_queries
 from coldmark.submission.findings import Findings
 from coldmark.submission.place import name_in
 from coldmark.submission.scan import DetailLog
@@ -180,9 +180,13 @@ def queries_enough(case: LogCase) -> None:
         return
     key = "result_query_count"
     count, told = case.log.number(key), case.log.number("effective_min_query_count")
-    needed = early_stopping_floor(case)
-    if count is None or count < needed:
-        case.add("log.queries", f"{key} >= {needed}", count, case.book.early_stopping.clause, key)
+    over = over_bound(case)
+    book, percentile = case.book.early_stopping, case.rule.percentile
+    if count is None or not carries(
+        int(count), over, percentile, confidence=book.confidence, tolerance=book.tolerance
+    ):
+        needed = min_queries(over, percentile, confidence=book.confidence, tolerance=book.tolerance)
+        case.add("log.queries", f"{key} >= {needed}, {over} over the bound", count, book.clause, key)
     if told is None or told < 1:
         clause = case.rule.clause
         case.add(
@@ -192,17 +196,12 @@ def queries_enough(case: LogCase) -> None:
         case.add("log.queries", f"{key} >= {told:.0f}, as told", count, case.rule.clause, key)
 
 
-def early_stopping_floor(case: LogCase) -> int:
-    """Fewest queries that carry the percentile, given how many were over the bound."""
-    book, percentile = case.book.early_stopping, case.rule.percentile
+def over_bound(case: LogCase) -> int:
+    """Queries over the bound that early stopping counts: an estimate gives up one at least."""
     if case.rule.early_stopping == "estimate":
-        return floor_queries(percentile, estimate=True)
-    over, count = case.log.number("result_overlatency_query_count"), case.log.number("result_query_count")
-    if over is None or count is None or not 0 <= over <= count:
-        return floor_queries(percentile, estimate=False)
-    if over > 10_000:  # far from the floor: the share decides, and the exact count is costly
-        return math.ceil(over / (1 - percentile))
-    return min_queries(int(over), percentile, confidence=book.confidence, tolerance=book.tolerance)
+        return 1
+    over = case.log.number("result_overlatency_query_count")
+    return int(over) if over is not None and over >= 0 else 0
 
 
 def latency_bound(case: LogCase) -> None:

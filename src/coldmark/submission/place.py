@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 
 from coldmark.core.errors import ConfigError
 from coldmark.core.nouns import Scenario, Suite
-from coldmark.rules.book import Benchmark, RuleBook, rounds
+from coldmark.rules.book import Benchmark, RuleBook, load_book, rounds
 from coldmark.rules.submission_book import FolderBook, SubmissionBook
 
 LAYOUTS = ("v1.0",)
@@ -16,14 +17,35 @@ LAYOUTS = ("v1.0",)
 def submission_of(book: RuleBook) -> SubmissionBook:
     """The book's part on trees. Raises ConfigError for a round whose trees are not read."""
     part = book.submission
-    if part is None or part.layout not in LAYOUTS or part.log is None or part.log.dialect != "mllog":
-        why = "says nothing of trees" if part is None else f"has trees of another shape ({part.layout})"
+    why = _why_not(part)
+    if part is None or why:
         raise ConfigError(
             f"trees of {book.round} are not read: its rule book {why}",
             where="--round",
-            hint="rounds with rule books: " + ", ".join(rounds()),
+            hint="rounds whose trees are read: " + ", ".join(read_rounds()),
         )
     return part
+
+
+NEEDED = ("folders", "system", "implementation", "accuracy_text", "accuracy_log", "log")
+"""Parts of a book without which a tree of its round cannot be checked."""
+
+
+def _why_not(part: SubmissionBook | None) -> str:
+    if part is None:
+        return "says nothing of them"
+    if part.layout not in LAYOUTS:
+        return f"gives them another shape ({part.layout}), which is not read here"
+    missing = [name for name in NEEDED if not getattr(part, name)]
+    if missing:
+        return f"does not hold all that a check needs: {', '.join(missing)}"
+    return "" if part.log and part.log.dialect == "mllog" else "has logs in another wording"
+
+
+@cache
+def read_rounds() -> list[str]:
+    """The rounds whose trees are read."""
+    return [name for name in rounds() if not _why_not(load_book(name).submission)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

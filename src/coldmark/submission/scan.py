@@ -15,7 +15,7 @@ from coldmark.core.runlog import LogLine
 from coldmark.submission.tree import Tree, Unreadable, open_plain, pieces
 
 MARK = b":::MLLOG "
-PIECE = 4 << 20
+PIECE = 1 << 20
 MAX_DETAIL_BYTES = 1 << 30
 MAX_LINES_KEPT = 20
 """Of each kind of trouble; more of them say nothing more."""
@@ -36,12 +36,12 @@ KEPT_EXACTLY = frozenset(
 )
 
 
-class _Meta(msgspec.Struct):
+class _Meta(msgspec.Struct, gc=False):
     is_error: bool
     is_warning: bool = False
 
 
-class _Entry(msgspec.Struct):
+class _Entry(msgspec.Struct, gc=False):
     key: str
     value: msgspec.Raw
     metadata: _Meta
