@@ -51,7 +51,7 @@ def lower(targets: dict[str, Target]) -> dict[str, float]:
 def test_models_and_their_names(name: str, extracted: dict[str, Any]) -> None:
     book, theirs = load_book(name), extracted[name]
     assert [b.official_name for b in book.benchmarks.values()] == theirs["models"]
-    assert book.model_mapping == theirs["model_mapping"]
+    assert book.model_mapping.items() >= theirs["model_mapping"].items()
 
 
 @pytest.mark.parametrize("name", ROUNDS)

@@ -14,9 +14,8 @@ from coldmark.cli.options import json_option, runs_dir_option
 from coldmark.core.errors import EXIT_INVALID
 
 if TYPE_CHECKING:
-    from coldmark.core.compliance import ComplianceRecord, TestVerdict
+    from coldmark.core.compliance import ComplianceRecord, ScoreAnswers, TestVerdict
     from coldmark.rules.audit import Audit
-    from coldmark.runs.compliance import ScoreAnswers
     from coldmark.runs.execute import OnTick
     from coldmark.runs.resolve import Plan
 

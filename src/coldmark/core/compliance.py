@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
 
 from coldmark.core.nouns import Finding, Severity
 
 SCHEMA = 1
 """Version of the record's JSON form."""
+
+ScoreAnswers = Callable[[NDArray[np.int64], Sequence[bytes]], tuple[float, str]]
+"""(sample indices, answers) of a part of the set -> a workload's metric, and the line its script prints.
+
+Raises DataError where it cannot score a part.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -43,6 +43,7 @@ class EarlyStopping:
 class Tolerances:
     """Largest relative deviation of a result from what its own log says."""
 
+    measured: bool = False  # on the round's own logs; else v2.1's are taken
     offline: float
     server: float
     multistream: float
@@ -165,6 +166,10 @@ class Benchmark:
             target=target,
         )
 
+    def scenarios(self, suite: Suite) -> tuple[Scenario, ...]:
+        """The scenarios of a suite, required and optional."""
+        return self.suites.get(suite, ()) + self.optional.get(suite, ())
+
     def targets_in(self, scenario: Scenario) -> dict[str, Target]:
         """The metrics and where they have to lie in one scenario."""
         return self.scenario_targets.get(scenario, self.targets)
@@ -263,12 +268,10 @@ class RuleBook:
         Raises ConfigError, with the suite's list, where the suite does not have that scenario.
         """
         entry = self.benchmark(benchmark)
-        allowed = entry.suites.get(suite, ()) + entry.optional.get(suite, ())
+        allowed = entry.scenarios(suite)
         if scenario not in allowed:
             has = ", ".join(s.value for s in allowed) or "no scenario at all"
-            others = [
-                s.value for s in Suite if scenario in entry.suites.get(s, ()) + entry.optional.get(s, ())
-            ]
+            others = [s.value for s in Suite if scenario in entry.scenarios(s)]
             hint = f"{benchmark} in {suite} has: {has}"
             if others:
                 hint += f"; {scenario} belongs to --suite {' or '.join(others)}"
@@ -349,7 +352,7 @@ class _Lengths:
 
 def rounds(folder: Path | None = None) -> list[str]:
     """The rounds that have a rule book in a folder (here, without one), oldest first."""
-    names = [entry.stem for entry in (folder or _books()).glob("v*.toml")]
+    names = [entry.stem for entry in (folder or _books()).iterdir() if entry.suffix == ".toml"]
     return sorted(names, key=lambda name: [int(part) for part in name.lstrip("v").split(".")])
 
 

@@ -38,6 +38,8 @@ def recomputed(number: Number, scenario: Scenario) -> float | None:
 
 def deviation(number: Number, scenario: Scenario) -> float | None:
     """The logged result over what its log's other fields give, minus 1; None where they do not say."""
+    if scenario not in RESULT_KEYS:
+        return None
     result, other = number(RESULT_KEYS[scenario]), recomputed(number, scenario)
     if not result or other is None or other <= 0:
         return None

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from coldmark.core.codec import from_plain, read_json
-from coldmark.core.compliance import ComplianceRecord, TestVerdict
+from coldmark.core.compliance import ComplianceRecord, ScoreAnswers, TestVerdict
 from coldmark.core.errors import ConfigError, DataError, Interrupted
 from coldmark.core.nouns import Mode, Provenance, State
 from coldmark.core.record import RunRecord
@@ -37,8 +37,6 @@ from coldmark.workloads.cache import cache_dir
 from coldmark.workloads.task import Task
 
 COMPLIANCE_RECORD = "compliance.json"
-
-ScoreAnswers = Callable[[NDArray[np.int64], Sequence[bytes]], tuple[float, str]]
 
 
 class Verify(Protocol):
@@ -58,6 +56,7 @@ class Audited:
     plan: Plan
     task: Task
     tests: Mapping[str, Audit]
+    changed: frozenset[str]  # earlier audit tests with files that are not what was sealed
 
 
 def comply(path: Path, verify: Verify, *, on_test: Callable[[str], OnTick | None]) -> ComplianceRecord:
@@ -71,6 +70,8 @@ def comply(path: Path, verify: Verify, *, on_test: Callable[[str], OnTick | None
     held = RunDir(path)
     held.hold()
     try:
+        for name in run.changed:  # before anything is sealed again
+            shutil.rmtree(path / COMPLIANCE / name, ignore_errors=True)
         verdicts = {}
         for name, audit in run.tests.items():
             folder = path / COMPLIANCE / name
@@ -105,7 +106,9 @@ def auditable(path: Path) -> Audited:
         )
     if record.provenance is not Provenance.MEASURED:
         raise ConfigError("a simulated run has nothing to audit", where=str(path))
-    if changed := [name for name in changed_files(path) if not name.startswith(f"{COMPLIANCE}/")]:
+    wrong = changed_files(path)
+    audited = {name for name in wrong if name.startswith(f"{COMPLIANCE}/")}
+    if changed := [name for name in wrong if name not in audited]:
         raise DataError(
             f"changed since it was sealed: {', '.join(changed[:8])}",
             where=str(path),
@@ -127,7 +130,8 @@ def auditable(path: Path) -> Audited:
                 where=str(path),
                 hint="run it with --mode both, and a model whose answers can be scored",
             )
-    return Audited(path=path, record=record, plan=plan, task=task, tests=tests)
+    stale = frozenset(name for name in tests if any(file.split("/")[1] == name for file in audited))
+    return Audited(path=path, record=record, plan=plan, task=task, tests=tests, changed=stale)
 
 
 def _scorer(task: Task) -> ScoreAnswers | None:
@@ -144,7 +148,7 @@ def _scorer(task: Task) -> ScoreAnswers | None:
 
 def _test(run: Audited, audit: Audit, folder: Path, on_test: Callable[[str], OnTick | None]) -> None:
     """Run one audit test, unless it completed before; its logs end up where a submission has them."""
-    if _kept(run, audit, folder):
+    if _kept(audit, folder):
         return
     own = folder / "run"
     if folder.is_dir():
@@ -160,17 +164,15 @@ def _test(run: Audited, audit: Audit, folder: Path, on_test: Callable[[str], OnT
         (own / ACCURACY).rename(folder / "accuracy" / ACCURACY)
 
 
-def _kept(run: Audited, audit: Audit, folder: Path) -> bool:
-    """Whether an earlier attempt completed this test and nothing of it was changed since."""
+def _kept(audit: Audit, folder: Path) -> bool:
+    """Whether an earlier attempt completed this test."""
     outcome = folder / "run" / OUTCOME
     if not outcome.is_file() or read_json(outcome).get("state") != State.COMPLETE.value:
         return False
     needed = [folder / "performance" / "run_1" / name for name in (DETAIL, SUMMARY)]
     if audit.samples_answers:
         needed.append(folder / "accuracy" / ACCURACY)
-    if not all(file.is_file() for file in needed):
-        return False
-    return not any(name.startswith(f"{COMPLIANCE}/{audit.name}/") for name in changed_files(run.path))
+    return all(file.is_file() for file in needed)
 
 
 def audit_job(run: Audited, audit: Audit) -> Job:

@@ -65,8 +65,9 @@ class RowMaker:
 
     @property
     def book(self) -> RuleBook | None:
-        """The round's rule book, where there is one: only it says what is plausible."""
-        return load_book(self.round) if self.round in rounds() else None
+        """The round's rule book, where it says what is plausible."""
+        book = load_book(self.round) if self.round in rounds() else None
+        return book if book is not None and book.tolerances.measured else None
 
     def row(
         self, naming: Naming, files: RunFiles, entry: EntryFiles, system: PublishedSystem

@@ -274,7 +274,8 @@ def _belongs(book: RuleBook | None, suite: str, benchmark: str, scenario: str) -
     if book is None or benchmark not in book.benchmarks or not suite:
         return True
     try:
-        return Scenario(scenario) in book.benchmarks[benchmark].suites.get(Suite(suite), ())
+        entry = book.benchmarks[benchmark]
+        return not entry.suites or Scenario(scenario) in entry.scenarios(Suite(suite))  # v0.5 has no suites
     except ValueError:
         return True
 
