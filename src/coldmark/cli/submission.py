@@ -67,6 +67,8 @@ def check(
         full_logs=full_logs,
         on_progress=_progress(),
     )
+    if sys.stderr.isatty():
+        click.echo("\r\033[K", err=True, nl=False)
     if as_json:
         click.echo(json.dumps(check_json(found, strict=strict), indent=2))
     else:
