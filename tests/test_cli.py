@@ -90,7 +90,7 @@ def test_help_lists_the_commands_without_importing_anything_heavy(coldmark: Cold
         (["run", "resnet50", "--scenario", "Offline", "--model", "no.onnx"], 6, "no.onnx"),
         (["run", "resnet50", "--scenario", "Offline", "--scenrio", "x"], 2, "--scenario"),
         (["runs", "show", "nothing"], 2, "no run"),
-        (["workloads", "--round", "v0.1"], 2, "v2.1"),
+        (["workloads", "--round", "v0.1"], 2, "did you mean 'v0.5'"),
     ],
 )
 def test_bad_input_is_named_with_the_right_one_and_leaves_nothing(

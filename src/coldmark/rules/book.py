@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field, fields, replace
 from functools import cache
 from importlib import resources
@@ -360,12 +361,21 @@ def _books() -> Path:
     return Path(str(resources.files("coldmark.rules.books")))
 
 
+def _nearest(name: str, known: list[str]) -> str:
+    """The hint for a round that has no book: the one nearest in number, else in spelling."""
+    given = re.fullmatch(r"v?(\d{1,3})\.(\d)", name)
+    if given is None or not known:
+        return did_you_mean(name, known)
+    number = int(given[1]) * 10 + int(given[2])
+    return f"did you mean '{min(known, key=lambda n: abs(int(re.sub('[^0-9]', '', n)) - number))}'?"
+
+
 @cache
 def load_book(name: str, folder: Path | None = None) -> RuleBook:
     """The rule book of a round. Raises ConfigError with the nearest round that has one."""
     known = rounds(folder)
     if name not in known:
-        raise ConfigError(f"no rule book for round {name!r}", where="--round", hint=did_you_mean(name, known))
+        raise ConfigError(f"no rule book for round {name!r}", where="--round", hint=_nearest(name, known))
     book = read_toml((folder or _books()) / f"{name}.toml", RuleBook)
     if book.round != name:
         raise ConfigError(f"says it is round {book.round!r}", where=f"{name}.toml", hint="name both alike")
