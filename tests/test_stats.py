@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coldmark.stats.early_stopping import floor_queries, min_passing, min_queries
+from coldmark.stats.early_stopping import carries, floor_queries, min_passing, min_queries
 from coldmark.stats.intervals import share_interval
 from coldmark.stats.queueing import batch_latencies, highest_rate
 
@@ -106,3 +106,17 @@ def test_a_looser_bound_allows_no_lower_rate() -> None:
     ]
     assert rates == sorted(rates)
     assert rates[0] < rates[-1]
+
+
+@given(st.integers(0, 60), st.integers(-30, 200), st.sampled_from([0.9, 0.95, 0.99]))
+def test_queries_carry_a_claim_from_their_least_number_on(over: int, more: int, percentile: float) -> None:
+    least = min_queries(over, percentile)
+    assert carries(max(0, least + more), over, percentile) is (more >= 0)
+
+
+def test_a_claim_over_hundreds_of_millions_of_queries_is_carried_within_its_share() -> None:
+    # Of 366 124 427 queries 1 % is 3 661 244; about 4 429 fewer (2.326 sqrt(n p q)) may be over the bound.
+    assert carries(366_124_427, 3_100_749, 0.99)
+    assert carries(366_124_427, 3_656_000, 0.99)
+    assert not carries(366_124_427, 3_658_000, 0.99)
+    assert not carries(366_124_427, 3_661_300, 0.99)

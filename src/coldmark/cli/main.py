@@ -21,6 +21,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "rules": ("coldmark.cli.rules:rules", "Show what a round demands, and what changed between two."),
     "published": ("coldmark.cli.published:published", "Import, query and show published results."),
     "podium": ("coldmark.cli.podium:podium", "Rank published results, and place a run among them."),
+    "submission": ("coldmark.cli.submission:submission", "Build and check submissions in MLPerf's own tree."),
     "suite": ("coldmark.cli.suite:suite", "Run all that a suite demands; stop and go on as you like."),
     "system": ("coldmark.cli.system:system", "Describe this machine in MLPerf's words."),
     "twin": (

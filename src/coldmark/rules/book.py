@@ -51,6 +51,10 @@ class Tolerances:
     singlestream: float
     server_deviations: float  # standard deviations of a Poisson count that a Server rate may lie off
     clause: str
+    # Time that result and counts need over the time between LoadGen's marks; None: not compared.
+    time_over: float | None = None  # share it may lie above
+    time_under: dict[Scenario, float] = field(default_factory=dict)  # share it may lie below
+    user_conf_rate: float | None = None  # share by which user.conf's target_qps may differ from the run's
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,6 +9,8 @@ Source: MLPerf Inference rules, early stopping criterion (c = 0.99, d = 0).
 
 from __future__ import annotations
 
+import math
+
 
 def min_passing(over: int, percentile: float, *, confidence: float = 0.99, tolerance: float = 0.0) -> int:
     """Fewest queries within the bound that carry the claim, given `over` beyond it: h(t).
@@ -43,3 +45,28 @@ def floor_queries(percentile: float, *, estimate: bool) -> int:
     An estimate (SingleStream, MultiStream) discards at least one query, a bound (Server) none.
     """
     return min_queries(1 if estimate else 0, percentile)
+
+
+def carries(
+    queries: int, over: int, percentile: float, *, confidence: float = 0.99, tolerance: float = 0.0
+) -> bool:
+    """Whether so many queries carry the claim with `over` of them beyond the bound: n >= n(over).
+
+    The same bound as `min_queries`, as the sum it stands for: the chance of at most `over` among `queries`
+    if each is over with 1 - p + d. Terms fall geometrically below the mean, so that a few thousand are enough
+    for hundreds of millions of queries, and no library is imported. Raises ValueError outside the domain.
+    """
+    if over < 0 or not 0 < percentile - tolerance < 1 or not 0 < confidence < 1 or tolerance < 0:
+        raise ValueError(f"over={over}, percentile={percentile}, confidence={confidence}")
+    q = 1 - percentile + tolerance
+    if over >= queries * q:  # at or above the mean: the chance is about one half or more
+        return False
+    ways = math.lgamma(queries + 1) - math.lgamma(over + 1) - math.lgamma(queries - over + 1)
+    largest = ways + over * math.log(q) + (queries - over) * math.log1p(-q)
+    term = total = 1.0
+    for k in range(over, 0, -1):
+        term *= k / (queries - k + 1) * (1 - q) / q
+        total += term
+        if term < 1e-12 * total:
+            break
+    return largest + math.log(total) <= math.log(1 - confidence)

@@ -1,0 +1,208 @@
+"""Rules on `compliance/`: each test's own run, and its verdict again from both logs."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+
+from coldmark.core.nouns import Scenario, Severity
+from coldmark.rules.book import Benchmark, Compliance, LengthRule, RuleBook
+from coldmark.submission.accuracy_rules import AccuracyCase, check_accuracy
+from coldmark.submission.findings import Findings
+from coldmark.submission.log_rules import LogCase, add_problems, check_log
+from coldmark.submission.place import Entry
+from coldmark.submission.scan import DetailLog, scan_detail
+from coldmark.submission.texts import as_number, parse_accuracy
+from coldmark.submission.tree import Tree, Unreadable, read_text
+
+PASS = "TEST PASS"  # noqa: S105 - the scripts' own word for a verdict
+_SCORE = re.compile(r"^(reference|test) score = (\S+)", re.MULTILINE)
+STATED = 1e-4
+"""Relative difference that printing a score may make: LoadGen logs six digits."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ComplianceCase:
+    """The compliance folder of an entry."""
+
+    tree: Tree
+    entry: Entry
+    book: RuleBook
+    benchmark: Benchmark
+    findings: Findings
+    submitted: DetailLog | None
+    length: LengthRule | None
+    accuracy_samples: float | None
+
+    def folder(self, test: str) -> str:
+        return f"{self.entry.at('compliance')}/{test}"
+
+
+def check_compliance(case: ComplianceCase) -> None:
+    """All tests that the benchmark needs."""
+    for test in case.benchmark.compliance:
+        book = case.book.compliance[test]
+        if case.tree.get(case.folder(test)) is None:
+            case.findings.add(
+                case.folder(test),
+                "compliance.missing",
+                f"{test}, {book.purpose}",
+                "no such folder",
+                book.clause,
+            )
+            continue
+        log = _check_run(case, test)
+        _check_verdict(case, test, book, log)
+        if book.accuracy_log_rng_seed:
+            _check_answers(case, test, book)
+
+
+def _check_run(case: ComplianceCase, test: str) -> DetailLog | None:
+    path = f"{case.folder(test)}/performance/run_1/mlperf_log_detail.txt"
+    if not case.tree.has(path):
+        return None  # the folder's rule says so
+    try:
+        log = scan_detail(case.tree, path)
+    except Unreadable as error:
+        clause = case.book.compliance[test].clause
+        case.findings.add(path, "log.readable", "a readable log", error, clause)
+        return None
+    logged = log.word("effective_scenario")
+    if logged not in list(Scenario):
+        clause = case.book.compliance[test].clause
+        case.findings.add(path, "log.scenario", "a scenario", logged or "none", clause)
+        add_problems(log, case.findings)
+        return None
+    if case.submitted is not None and logged != case.submitted.word("effective_scenario"):
+        clause, expected = case.book.compliance[test].clause, case.submitted.word("effective_scenario")
+        line = log.lines.get("effective_scenario", 0)
+        case.findings.add(
+            path, "log.scenario", f"{expected}, as the submitted run", logged, clause, line=line
+        )
+        return None
+    check_log(
+        LogCase(
+            log=log, book=case.book, benchmark=case.benchmark, scenario=Scenario(logged), accuracy_run=False,
+            findings=case.findings, test=test, length=case.length,
+        )
+    )  # fmt: skip
+    return log
+
+
+def score(log: DetailLog, book: RuleBook) -> float | None:
+    """What the audit tests compare of a log: its result, in Server the completed rate."""
+    rule = book.scenarios[Scenario(log.word("effective_scenario"))]
+    return log.number(rule.audit_field or rule.result_field)
+
+
+def _check_verdict(case: ComplianceCase, test: str, book: Compliance, log: DetailLog | None) -> None:
+    path = f"{case.folder(test)}/verify_performance.txt"
+    if not case.tree.has(path):
+        return
+    try:
+        text = read_text(case.tree, path)
+    except Unreadable as error:
+        case.findings.add(path, "compliance.text", "a text in UTF-8", error, book.clause)
+        return
+    if PASS not in text:
+        case.findings.add(path, "compliance.performance", PASS, "no such line", book.clause)
+    if log is None or case.submitted is None:
+        return
+    for match in _SCORE.finditer(text):
+        own = case.submitted if match[1] == "reference" else log
+        if not _stated(match[2], own, case.book, STATED):
+            # Published trees show scores of a run that was made again; the comparison below is of the logs.
+            near = _stated(match[2], own, case.book, book.performance_tolerance)
+            severity = Severity.WARNING if near else Severity.ERROR
+            line = text.count("\n", 0, match.start()) + 1
+            expected = f"the {match[1]} score of its log"
+            case.findings.add(path, "compliance.score", expected, match[2], book.clause, severity, line)
+    _compare(case, path, book, log)
+
+
+def _stated(text: str, log: DetailLog, book: RuleBook, share: float) -> bool:
+    """Whether a score stands in a log, as latency [ns] or as the rate that it makes."""
+    value, own = as_number(text), score(log, book)
+    if value is None or not own:
+        return False
+    rule = book.scenarios[Scenario(log.word("effective_scenario"))]
+    forms = [own]
+    if rule.lower_is_better:
+        forms += [1e9 / own, rule.samples_per_query * 1e9 / own]
+    return any(math.isclose(value, form, rel_tol=share) for form in forms)
+
+
+def _compare(case: ComplianceCase, path: str, book: Compliance, log: DetailLog) -> None:
+    """The rule's own comparison, from both logs: more than the verify scripts see."""
+    assert case.submitted is not None
+    reference, found = score(case.submitted, case.book), score(log, case.book)
+    if not reference or not found:
+        return
+    scenario = Scenario(log.word("effective_scenario"))
+    lower = case.book.scenarios[scenario].lower_is_better
+    most = book.performance_tolerance
+    if book.relaxed_tolerance and reference <= book.relaxed_below_ns.get(scenario, 0):
+        most = book.relaxed_tolerance
+    better = reference / found - 1 if lower else found / reference - 1
+    off = better if book.performance == "not_faster" else abs(found / reference - 1)
+    if off > most:
+        expected = f"at most {most:.0%} " + ("faster than" if book.performance == "not_faster" else "off")
+        text = f"{found:.6g} against {reference:.6g} ({found / reference - 1:+.1%})"
+        case.findings.add(path, "compliance.compare", expected, text, book.clause)
+
+
+def _check_answers(case: ComplianceCase, test: str, book: Compliance) -> None:
+    """Answers equal those of the accuracy run, or their metric does."""
+    path = f"{case.folder(test)}/verify_accuracy.txt"
+    folder = f"{case.folder(test)}/accuracy"
+    if case.tree.get(folder) is None:
+        case.findings.add(folder, "compliance.accuracy", "the test's answers", "no such folder", book.clause)
+        return
+    check_accuracy(
+        AccuracyCase(
+            tree=case.tree, path=folder, book=case.book, benchmark=case.benchmark, findings=case.findings,
+            closed=True, audit=True, samples=case.accuracy_samples,
+        )
+    )  # fmt: skip
+    if not case.tree.has(path):
+        return
+    try:
+        passed = PASS in read_text(case.tree, path)
+    except Unreadable as error:
+        case.findings.add(path, "compliance.text", "a text in UTF-8", error, book.clause)
+        return
+    if not passed:
+        _check_unequal(case, folder, book)
+
+
+def _check_unequal(case: ComplianceCase, folder: str, book: Compliance) -> None:
+    """Where answers differ, the metric over the same samples must agree."""
+    values = [_metric(case, f"{folder}/{name}_accuracy.txt") for name in ("baseline", "compliance")]
+    strict = "99.9" in case.benchmark.official_name
+    most = book.accuracy_tolerance_strict if strict else book.accuracy_tolerance
+    if None in values or not all(values) or most is None:
+        expected = "equal answers, or baseline_accuracy.txt and compliance_accuracy.txt"
+        case.findings.add(folder, "compliance.accuracy", expected, "neither", book.clause)
+        return
+    baseline, compliance = values
+    assert baseline
+    assert compliance
+    if abs(1 - baseline / compliance) > most:
+        found = f"{baseline} against {compliance}"
+        case.findings.add(folder, "compliance.accuracy", f"within {most:.1%}", found, book.clause)
+
+
+def _metric(case: ComplianceCase, path: str) -> float | None:
+    part = case.book.submission
+    assert part is not None
+    assert part.accuracy_log is not None
+    how = part.accuracy_text.get(case.benchmark.accuracy.metric)
+    if how is None or not case.tree.has(path):
+        return None
+    try:
+        said = parse_accuracy(read_text(case.tree, path), how, part.accuracy_log.hash_pattern)
+    except Unreadable as error:
+        case.findings.add(path, "compliance.text", "a text in UTF-8", error, part.clause)
+        return None
+    return as_number(said.values[-1][1]) if said.values else None
