@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from coldmark.cli.options import json_option, runs_dir_option
-from coldmark.core.errors import EXIT_INVALID
+from coldmark.core.errors import EXIT_INVALID, ConfigError
 
 if TYPE_CHECKING:
     from coldmark.core.compliance import ComplianceRecord, ScoreAnswers, TestVerdict
@@ -21,10 +21,15 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("run_ids", metavar="RUN...", nargs=-1, required=True)
+@click.argument("run_ids", metavar="[RUN...]", nargs=-1)
+@click.option(
+    "--suite", "suites", multiple=True, help="All runs of a suite, by its name (coldmark suite list)."
+)
 @runs_dir_option()
 @json_option()
-def compliance(run_ids: tuple[str, ...], runs_dir: Path | None, as_json: bool) -> None:
+def compliance(
+    run_ids: tuple[str, ...], suites: tuple[str, ...], runs_dir: Path | None, as_json: bool
+) -> None:
     """Run the audit tests that a round asks of finished runs, and write their verification files.
 
     Each RUN (its id, or the beginning or end of it) is run again with LoadGen's audit settings, at its own
@@ -33,9 +38,14 @@ def compliance(run_ids: tuple[str, ...], runs_dir: Path | None, as_json: bool) -
     from coldmark.report.compliance import compliance_text
     from coldmark.runs.compliance import auditable
     from coldmark.store.rundir import default_root, find_run
+    from coldmark.store.suites import find_suite
 
     root = runs_dir or default_root()
-    paths = list(dict.fromkeys(find_run(root, run_id) for run_id in run_ids))
+    paths = [find_run(root, run_id) for run_id in run_ids]
+    paths += [root / entry.run_id for name in suites for entry in find_suite(root, name).entries]
+    paths = list(dict.fromkeys(paths))
+    if not paths:
+        raise ConfigError("which runs?", where="coldmark compliance", hint="RUN..., or --suite NAME")
     for path in paths:
         auditable(path)  # everything that can be refused is refused before anything is run
     found = [(path, _comply(path)) for path in paths]

@@ -93,11 +93,19 @@ def _progress() -> OnProgress:
     return show
 
 
+def runs_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """`--runs` and `--suite`."""
+    command = click.option(
+        "--suite", "suites", multiple=True, help="All runs of a suite, by its name (coldmark suite list)."
+    )(command)
+    return click.option("--runs", "names", multiple=True, help="A run's id; once for each run.")(command)
+
+
 @submission.command()
 @click.option("--submitter", required=True, help="Who submits: the name of the folder.")
 @click.option("--system", required=True, help="What the system is called in the tree.")
 @click.option("--division", default="open", show_default=True, help="closed, open or network.")
-@click.option("--runs", "names", multiple=True, required=True, help="A run's id; once for each run.")
+@runs_options
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="The new folder for the tree.")
 @click.option(
     "--system-file",
@@ -116,6 +124,7 @@ def build(
     system: str,
     division: str,
     names: tuple[str, ...],
+    suites: tuple[str, ...],
     out: Path,
     system_file: Path | None,
     infer: bool,
@@ -140,7 +149,7 @@ def build(
     if kind not in (*OPENERS, "none"):
         known = ", ".join([*OPENERS, "none"])
         raise ConfigError(f"no archive kind {kind!r}", where="--pack", hint=f"known: {known}")
-    runs = load_runs(_run_paths(names, runs_dir))
+    runs = load_runs(*_run_paths(names, suites, runs_dir))
     where = Division.parse(division, where="--division")
     plan, open_ = plan_build(
         runs, submitter=submitter, system=system, division=Division(where), answers={}, infer=infer
@@ -162,9 +171,9 @@ def build(
 
 
 @submission.command()
-@click.option("--runs", "names", multiple=True, required=True, help="A run's id; once for each run.")
+@runs_options
 @runs_dir_option()
-def template(names: tuple[str, ...], runs_dir: Path | None) -> None:
+def template(names: tuple[str, ...], suites: tuple[str, ...], runs_dir: Path | None) -> None:
     """Print a file for --system-file: what the runs know is filled in, the rest is explained."""
     from coldmark.core.codec import read_json
     from coldmark.rules.book import load_book
@@ -172,7 +181,7 @@ def template(names: tuple[str, ...], runs_dir: Path | None) -> None:
     from coldmark.submission.build import load_runs
     from coldmark.submission.place import submission_of
 
-    runs = load_runs(_run_paths(names, runs_dir))
+    runs = load_runs(*_run_paths(names, suites, runs_dir))
     part = submission_of(load_book(runs[0].record.spec.round))
     known = describe.detected(read_json(runs[0].path / "system.json"), part)
     implementation = assemble.implementation(runs[0].record, runs[0].facts)
@@ -180,10 +189,23 @@ def template(names: tuple[str, ...], runs_dir: Path | None) -> None:
     click.echo(describe.template(part, known, implementation, power=power), nl=False)
 
 
-def _run_paths(names: tuple[str, ...], runs_dir: Path | None) -> list[Path]:
+def _run_paths(
+    names: tuple[str, ...], suites: tuple[str, ...], runs_dir: Path | None
+) -> tuple[list[Path], list[tuple[Path, str]]]:
+    """The runs named and those of suites, and which of them also stand for a looser benchmark."""
     from coldmark.store.rundir import default_root, find_run
+    from coldmark.store.suites import find_suite
 
-    return [find_run(runs_dir or default_root(), name) for name in names]
+    root = runs_dir or default_root()
+    paths = [find_run(root, name) for name in names]
+    serving: list[tuple[Path, str]] = []
+    for name in suites:
+        for entry in find_suite(root, name).entries:
+            if entry.served_by:
+                serving.append((root / entry.run_id, entry.benchmark))
+            else:
+                paths.append(root / entry.run_id)
+    return list(dict.fromkeys(paths)), serving
 
 
 def _answers(open_: list[Question], *, leave_empty: bool) -> dict[str, dict[str, Any]]:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from coldmark.core.codec import dump_json, from_plain, read_json
-from coldmark.core.errors import ConfigError, DataError
+from coldmark.core.errors import ConfigError, DataError, did_you_mean
 from coldmark.core.suite import SuiteRecord
 from coldmark.store.rundir import write_whole
 
@@ -28,6 +28,21 @@ def read_suite(root: Path, name: str) -> SuiteRecord | None:
     if not path.is_file():
         return None
     return from_plain(read_json(path), SuiteRecord, where=str(path))
+
+
+def find_suite(root: Path, name: str) -> SuiteRecord:
+    """The suite of that name, every run of it made. Raises ConfigError."""
+    record = read_suite(root, name)
+    if record is None:
+        hint = did_you_mean(name, list_suites(root))
+        raise ConfigError(f"no suite {name!r} in {root}", where="--suite", hint=hint)
+    if missing := [entry.name for entry in record.entries if not entry.run_id]:
+        raise ConfigError(
+            f"the suite {name!r} has no run of {', '.join(missing)}",
+            where="--suite",
+            hint="to go on with it: coldmark suite run, with the same settings",
+        )
+    return record
 
 
 def list_suites(root: Path) -> list[str]:

@@ -38,11 +38,17 @@ class Run:
     record: RunRecord
     settings: TestSettings
     facts: dict[str, str]
+    serves: str = ""  # the looser benchmark it stands for here, where that is not its own
+
+    @property
+    def benchmark(self) -> str:
+        """The benchmark it stands for in the tree."""
+        return self.serves or self.record.spec.workload
 
     @property
     def model(self) -> str:
         """Its folder's name: the workload, and what the model is where it is not the round's."""
-        source, workload = self.record.spec.model, self.record.spec.workload
+        source, workload = self.record.spec.model, self.benchmark
         if source == "official":
             return workload
         return f"{workload}-{source if source in OURS else Path(source).stem}"
@@ -78,9 +84,13 @@ class Plan:
         return min((run.record.spec.length for run in self.runs), key=_ORDER.index)
 
 
-def load_runs(paths: Sequence[Path]) -> tuple[Run, ...]:
-    """The runs of a tree. Raises ConfigError or DataError, with the run, where one cannot stand in a tree."""
+def load_runs(paths: Sequence[Path], serving: Sequence[tuple[Path, str]] = ()) -> tuple[Run, ...]:
+    """The runs of a tree; `serving` names runs that also stand for a looser benchmark.
+
+    Raises ConfigError or DataError, with the run, where one cannot stand in a tree.
+    """
     runs = tuple(_load(path) for path in paths)
+    runs += tuple(replace(_load(path), serves=benchmark) for path, benchmark in serving)
     if not runs:
         raise ConfigError("no run given", where="--runs", hint="coldmark runs lists them")
     rounds = {run.record.spec.round for run in runs}
@@ -259,7 +269,7 @@ def _inferred(plan: Plan, run: Run) -> list[Scenario]:
         return []
     spec, part = run.record.spec, submission_of(plan.book)
     have = {r.record.spec.scenario for r in plan.runs if r.model == run.model}
-    needed = scenarios_of(plan.book.benchmark(spec.workload), (spec.suite,)) - have
+    needed = scenarios_of(plan.book.benchmark(run.benchmark), (spec.suite,)) - have
     found = []
     for scenario in sorted(needed):
         sources = [i.source for i in part.inferred if i.scenario is scenario and spec.suite in i.suites]
@@ -310,7 +320,7 @@ def _write_measurements(plan: Plan, run: Run, folder: Path, scenario: Scenario) 
 def _write_compliance(plan: Plan, run: Run, top: Path, place: str) -> dict[str, str]:
     """The audit tests that were run. Raises ConfigError where the closed division lacks one."""
     found: dict[str, str] = {}
-    benchmark = plan.book.benchmark(run.record.spec.workload)
+    benchmark = plan.book.benchmark(run.benchmark)
     log = "accuracy/mlperf_log_accuracy.json"
     for test in benchmark.compliance:
         source, target = run.path / "compliance" / test, top / "compliance" / place / test
@@ -348,7 +358,7 @@ def _write_manifest(plan: Plan, top: Path, where: dict[str, str], full_logs: dic
         eligible=not plan.why_not,
         why_not=plan.why_not,
         runs=where,
-        models={r.model: plan.book.benchmark(r.record.spec.workload).official_name for r in plan.runs},
+        models={r.model: plan.book.benchmark(r.benchmark).official_name for r in plan.runs},
         full_accuracy_logs=full_logs,
         sha256={p.relative_to(top).as_posix(): sha256(p) for p in files},
         software=software,
