@@ -1,0 +1,220 @@
+"""Make `mini` again: speak the utterances, train, write the two ONNX graphs, measure FP32, write the facts.
+
+    PYTHONPATH=src python training/rnnt/train.py
+
+The defaults are those of the shipped files. Utterances are the same everywhere; trained weights are the same
+only on the same CPU type, thread count and PyTorch, because sums are then formed in one order.
+Needs torch, onnx, onnxruntime, numpy and scipy.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from net import Rnnt, transducer_loss
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from coldmark.workloads.rnnt.alphabet import BLANK, to_labels, to_text
+from coldmark.workloads.rnnt.architecture import Shape
+from coldmark.workloads.rnnt.features import FrontEnd
+from coldmark.workloads.rnnt.synthesis import draw
+
+TRAINING_SEED = 540_001
+VALIDATION_SEED = 540_002  # for choices made during development, so that held-out utterances stay unseen
+FRONT_END = FrontEnd(rate=8000, transform=256, mels=40)
+
+Utterance = tuple[NDArray[np.float32], NDArray[np.int64]]  # features [frames, width], labels [n]
+Batch = tuple[Tensor, Tensor, Tensor, Tensor]  # features [frames, batch, width], lengths, labels, their counts
+
+
+def utterance(seed: int, index: int) -> Utterance:
+    waveform, text = draw(seed, index)
+    rows = np.empty((int(FRONT_END.frames(np.array(len(waveform)))), FRONT_END.width), np.float32)
+    FRONT_END(waveform, rows)
+    return rows, to_labels(text)
+
+
+def spoken(count: int) -> list[Utterance]:
+    """The training utterances, features in half precision."""
+    drawn = (utterance(TRAINING_SEED, index) for index in range(count))
+    return [(rows.astype(np.float16), labels) for rows, labels in drawn]
+
+
+def collate(chosen: list[Utterance]) -> Batch:
+    lengths = torch.tensor([len(rows) for rows, _ in chosen])
+    counts = torch.tensor([len(labels) for _, labels in chosen])
+    features = torch.zeros(int(lengths.max() + 1) // 2 * 2, len(chosen), FRONT_END.width)
+    labels = torch.zeros(len(chosen), int(counts.max()), dtype=torch.int64)
+    for place, (rows, said) in enumerate(chosen):
+        features[: len(rows), place] = torch.from_numpy(rows)
+        labels[place, : len(said)] = torch.from_numpy(said)
+    return features, lengths, labels, counts
+
+
+def masked(rows: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
+    """The features with up to five mel bands and up to four frames taken away, twice."""
+    rows = rows.astype(np.float32)
+    bands = rows.reshape(len(rows), 3, FRONT_END.mels)
+    for _ in range(2):
+        start, width = int(rng.integers(FRONT_END.mels)), int(rng.integers(6))
+        bands[:, :, start : start + width] = 0
+        start, width = int(rng.integers(len(rows))), int(rng.integers(5))
+        rows[start : start + width] = 0
+    return rows
+
+
+def batches(said: list[Utterance], size: int, steps: int, rng: np.random.Generator, *, short_first: bool) -> Iterator[Batch]:
+    """`steps` batches of utterances of like length, in the first pass from short to long where asked."""
+    given, first = 0, short_first
+    while given < steps:
+        order = np.argsort([len(rows) + int(rng.integers(4)) for rows, _ in said], kind="stable")
+        parts = np.split(order, range(size, len(order), size))
+        for place in range(len(parts)) if first else rng.permutation(len(parts)):
+            yield collate([(masked(said[i][0], rng), said[i][1]) for i in parts[place]])
+            given += 1
+            if given == steps:
+                return
+        first = False
+
+
+def half(lengths: Tensor) -> Tensor:
+    return (lengths + 1) // 2
+
+
+@torch.inference_mode()
+def greedy(model: Rnnt, batch: Batch) -> list[str]:
+    """The plain way, one utterance and one symbol at a time."""
+    features, lengths, _, _ = batch
+    frames = model.encoder(features, lengths)
+    said = []
+    for row, count in zip(frames, half(lengths).tolist(), strict=True):
+        labels: list[int] = []
+        state, hidden = None, model.prediction.dec_rnn.lstm(torch.zeros(1, 1, model.prediction.embed.embedding_dim))
+        for t in range(count):
+            for _ in range(30):
+                best = int(model.joint(row[None, t : t + 1], hidden[0].transpose(0, 1))[0, 0, 0].argmax())
+                if best == BLANK:
+                    break
+                labels.append(best)
+                state = hidden[1]
+                hidden = model.prediction.dec_rnn.lstm(model.prediction.embed(torch.tensor([[best]])), state)
+        said.append(to_text(np.array(labels)))
+    return said
+
+
+def distance(one: list[str], two: list[str]) -> int:
+    row = list(range(len(two) + 1))
+    for i, a in enumerate(one, 1):
+        last, row[0] = row[0], i
+        for j, b in enumerate(two, 1):
+            last, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, last + (a != b))
+    return row[-1]
+
+
+def error_rate(model: Rnnt, count: int) -> float:
+    """Word error rate in percent on validation utterances."""
+    model.eval()
+    errors = words = 0
+    for start in range(0, count, 50):
+        batch = collate([utterance(VALIDATION_SEED, i) for i in range(start, start + 50)])
+        for i, found in enumerate(greedy(model, batch)):
+            truth = to_text(batch[2][i, : batch[3][i]].numpy()).split()
+            errors += distance(truth, found.split())
+            words += len(truth)
+            if start == 0 and i < 2:
+                print("  ", " ".join(truth), "|", found, flush=True)
+    model.train()
+    return 100.0 * errors / words
+
+
+def alignment_loss(head: nn.Linear, early: Tensor, batch: Batch) -> Tensor:
+    """Connectionist temporal classification on the first layers' output, a label on average."""
+    _, lengths, labels, counts = batch
+    logp = head(early).log_softmax(dim=2)
+    loss = nn.functional.ctc_loss(
+        logp, labels, lengths, counts, blank=BLANK, reduction="sum", zero_infinity=True
+    )
+    return loss / counts.sum()
+
+
+def train(model: Rnnt, said: list[Utterance], args: argparse.Namespace) -> None:
+    """Train in place, in two stages.
+
+    Left alone, a transducer first learns its lexicon and then stays there, deaf: so the encoder's first layers
+    learn the letters on their own, and keep that goal beside the transducer's.
+    """
+    head = nn.Linear(args.encoder, BLANK + 1)
+    everything = [*model.parameters(), *head.parameters()]
+    rng = np.random.default_rng(args.seed)
+    for stage, steps in (("letters", args.letter_steps), ("words", args.steps)):
+        optimizer = torch.optim.AdamW(everything, lr=args.rate, weight_decay=0.01)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(
+            optimizer, args.rate, total_steps=steps, pct_start=0.1, cycle_momentum=False, final_div_factor=100
+        )
+        start, total = time.perf_counter(), 0.0
+        for step, batch in enumerate(batches(said, args.batch, steps, rng, short_first=stage == "letters"), 1):
+            features, lengths, labels, counts = batch
+            early = model.encoder.pre_rnn(features)
+            loss = alignment_loss(head, early, batch)
+            if stage == "words":
+                logits = model.joint(model.encoder.after(early, lengths), model.prediction(labels))
+                lattice = transducer_loss(logits, labels, half(lengths), counts).sum() / counts.sum()
+                loss = lattice + 0.2 * loss
+            optimizer.zero_grad()
+            loss.backward()
+            nn.utils.clip_grad_norm_(everything, 1.0)
+            optimizer.step()
+            schedule.step()
+            total += loss.item()
+            if step % 100 == 0:
+                seconds = time.perf_counter() - start
+                print(f"{stage} {step}: loss {total / 100:.3f} a label, {seconds:.0f} s", flush=True)
+                total = 0.0
+            if stage == "words" and step % 500 == 0:
+                print(f"validation WER {error_rate(model, 200):.2f} %", flush=True)
+
+
+def arguments() -> argparse.Namespace:
+    """Command line; the defaults make the shipped files."""
+    parser = argparse.ArgumentParser(description="Make the mini RNN-T again.")
+    parser.add_argument("--out", type=Path, default=Path("src/coldmark/workloads/rnnt"), help="folder")
+    parser.add_argument("--steps", type=int, default=3000, help="of the whole network")
+    parser.add_argument("--letter-steps", type=int, default=1500, help="of the encoder's first layers alone")
+    parser.add_argument("--utterances", type=int, default=12_000, help="that are trained on")
+    parser.add_argument("--batch", type=int, default=32, help="utterances per step")
+    parser.add_argument("--rate", type=float, default=0.003, help="peak learning rate")
+    parser.add_argument("--encoder", type=int, default=96, help="hidden units of an encoder layer")
+    parser.add_argument("--prediction", type=int, default=64, help="hidden units of a prediction layer")
+    parser.add_argument("--joint", type=int, default=64, help="hidden units of the joint")
+    parser.add_argument("--dropout", type=float, default=0.05)
+    parser.add_argument("--seed", type=int, default=7, help="for weights and order")
+    parser.add_argument("--threads", type=int, default=1, help="threads of PyTorch")
+    parser.add_argument("--checkpoint", type=Path, help="where trained weights are kept (npz)")
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = arguments()
+    torch.set_num_threads(args.threads)
+    torch.manual_seed(args.seed)
+    shape = Shape(
+        features=FRONT_END.width, encoder=args.encoder, prediction=args.prediction, joint=args.joint
+    )
+    model = Rnnt(shape, args.dropout)
+    print(sum(p.numel() for p in model.parameters()), "parameters", flush=True)
+    start = time.perf_counter()
+    said = spoken(args.utterances)
+    print(f"{len(said)} utterances, {time.perf_counter() - start:.0f} s", flush=True)
+    train(model, said, args)
+    if args.checkpoint:
+        np.savez(args.checkpoint, **{k: v.numpy() for k, v in model.state_dict().items()})
+
+
+if __name__ == "__main__":
+    main()
