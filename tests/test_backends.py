@@ -15,13 +15,13 @@ from coldmark.backends.engine import pick_bucket
 from coldmark.backends.openvino import batch_sizes
 from coldmark.core.errors import BackendError, ConfigError, DataError
 from coldmark.core.nouns import Precision, Scenario
-from coldmark.core.sut import Model, SampleLibrary, SystemUnderTest, TensorSpec
+from coldmark.core.sut import Model, Pipeline, SampleLibrary, SystemUnderTest, TensorSpec
 from coldmark.testing import BackendConformance
 from coldmark.testing.backend import Collector, CountingLibrary, doubling_model, expected_answer
 
 
 def build(
-    name: str, model: Model, library: SampleLibrary, scenario: Scenario, **options: Any
+    name: str, model: Model | Pipeline, library: SampleLibrary, scenario: Scenario, **options: Any
 ) -> SystemUnderTest:
     backend: Backend = BACKENDS.load(name)
     return backend.build(
@@ -37,33 +37,33 @@ def build(
 
 
 class TestOpenVino(BackendConformance):
-    def make(self, model: Model, library: SampleLibrary, scenario: Scenario) -> SystemUnderTest:
+    def make(self, model: Model | Pipeline, library: SampleLibrary, scenario: Scenario) -> SystemUnderTest:
         return build("openvino", model, library, scenario)
 
 
 class TestOpenVinoManyStreamsAndDelay(BackendConformance):
     scenarios = (Scenario.SERVER, Scenario.OFFLINE)
 
-    def make(self, model: Model, library: SampleLibrary, scenario: Scenario) -> SystemUnderTest:
+    def make(self, model: Model | Pipeline, library: SampleLibrary, scenario: Scenario) -> SystemUnderTest:
         return build("openvino", model, library, scenario, batch=5, streams=2, requests=4, delay_us=3000.0)
 
 
 class TestOnnxRuntime(BackendConformance):
-    def make(self, model: Model, library: SampleLibrary, scenario: Scenario) -> SystemUnderTest:
+    def make(self, model: Model | Pipeline, library: SampleLibrary, scenario: Scenario) -> SystemUnderTest:
         return build("onnxruntime", model, library, scenario)
 
 
 class TestOnnxRuntimeManyStreams(BackendConformance):
     scenarios = (Scenario.SERVER, Scenario.OFFLINE)
 
-    def make(self, model: Model, library: SampleLibrary, scenario: Scenario) -> SystemUnderTest:
+    def make(self, model: Model | Pipeline, library: SampleLibrary, scenario: Scenario) -> SystemUnderTest:
         return build("onnxruntime", model, library, scenario, batch=3, streams=2, delay_us=2000.0)
 
 
 class TestNull(BackendConformance):
     computes = False
 
-    def make(self, model: Model, library: SampleLibrary, scenario: Scenario) -> SystemUnderTest:
+    def make(self, model: Model | Pipeline, library: SampleLibrary, scenario: Scenario) -> SystemUnderTest:
         return build("null", model, library, scenario)
 
 

@@ -180,6 +180,7 @@ def test_progress_is_read_back_and_a_short_file_is_none(tmp_path: Path) -> None:
         "started_ns": 0,
         "expected": 0,
         "floor": 0,
+        "patience_ms": 0,
     }
     progress.close()
     path.write_bytes(b"123")

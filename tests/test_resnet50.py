@@ -107,8 +107,11 @@ def test_a_background_class_is_taken_off(official: dict[str, Path]) -> None:
     scores[0, 1], scores[1, 1000] = 1, 1
     with_background = open_resnet("official", **official).model
     assert with_background is not None
-    assert np.asarray(with_background.finish([scores], 2)).view("<f4").ravel().tolist() == [0.0, 999.0]
-    assert np.asarray(labels.finish_labels_background([np.array([1, 5])], 1)).view(
+    assert np.asarray(with_background.finish([scores], np.arange(2))).view("<f4").ravel().tolist() == [
+        0.0,
+        999.0,
+    ]
+    assert np.asarray(labels.finish_labels_background([np.array([1, 5])], np.arange(1))).view(
         "<f4"
     ).ravel().tolist() == [0.0]
 

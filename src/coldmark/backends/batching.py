@@ -1,9 +1,8 @@
 """One SUT for all engines: inline for the streams, a batching queue for Server and Offline.
 
-An engine brings lanes: a lane is one request slot with input tensors for each compiled batch size.
 Inline, the thread that issues also computes: a thread hand-over costs microseconds that SingleStream
-would show. Queued, whoever finds a lane idle starts it (the issuing thread, or the completion that
-frees it), so there is no dispatcher thread either; what waits while lanes are busy forms the next batch.
+would show. Queued, whoever finds a slot idle starts it (the issuing thread, or the completion that
+frees it), so there is no dispatcher thread either; what waits while slots are busy forms the next batch.
 """
 
 from __future__ import annotations
@@ -11,85 +10,105 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from coldmark.backends.bare import bare_inline, bare_queued, bare_times, typical_samples
 from coldmark.backends.build import BuildRequest
-from coldmark.backends.engine import Engine, Lane, time_batches, warm
+from coldmark.backends.slots import Bench, Slot
 from coldmark.core.nouns import Scenario
-from coldmark.core.sut import Complete, Fail, Ids, Indices, Model, SampleLibrary, SystemUnderTest
+from coldmark.core.sut import Answers, Complete, Fail, Ids, Indices, SampleLibrary, SystemUnderTest
 
 
 class InlineSut:
     """Answers each query in the thread that issues it."""
 
-    def __init__(self, name: str, engine: Engine, model: Model, library: SampleLibrary) -> None:
+    def __init__(self, name: str, bench: Bench, library: SampleLibrary) -> None:
         self.name = name
-        self._engine = engine
-        self._lane = engine.lanes[0]
-        self._finish = model.finish
+        self._bench = bench
         self._library = library
         self._complete: Complete | None = None
 
     def start(self, complete: Complete, fail: Fail) -> None:
         self._complete = complete
-        warm(self._engine)
+        self._bench.warm()
+        self._answer = self._bench.slots[0].answer
+        # Where batches count size, a query of unequal samples is cut by what fits.
+        self._most = 1 if self._bench.by_size else self._bench.largest
 
     def issue(self, ids: Ids, indices: Indices) -> None:
         assert self._complete is not None
-        most, lane = self._engine.largest, self._lane
+        most = self._most
+        if len(ids) <= most:
+            self._complete(ids, self._answer(indices))
+            return
         for at in range(0, len(ids), most):
-            part = ids[at : at + most]
-            n = len(part)
-            bucket = self._engine.bucket(n)
-            self._library.fill(indices[at : at + n], lane.inputs(bucket))
-            lane.run(bucket)
-            self._complete(part, self._finish(lane.outputs(bucket), n))
+            self._complete(ids[at : at + most], self._answer(indices[at : at + most]))
 
     def flush(self) -> None:
         """Nothing ever waits here."""
 
     def bare_rate(self, seconds: float, samples: int) -> float:
-        n = min(samples, self._engine.largest)
-        bucket, lane = self._engine.bucket(n), self._lane
-        done, started = 0, time.perf_counter()
-        until = started + seconds
-        while (now := time.perf_counter()) < until:
-            lane.run(bucket)
-            done += n
-        return done / (now - started)
+        return bare_inline(self._bench, self._library, seconds, samples)
 
     def bare_times(self, seconds: float, samples: int) -> NDArray[np.float64]:
-        return time_batches(self._engine, seconds, samples)
+        return bare_times(self._bench, self._library, seconds, samples)
 
     def describe(self) -> dict[str, Any]:
-        return {"issue": "inline", **self._engine.describe()}
+        return {"issue": "inline", **self._bench.describe()}
 
     def close(self) -> None:
-        self._engine.close()
+        self._bench.close()
+
+
+@dataclass(slots=True)
+class _Waiting:
+    """Samples of one query that no slot has taken yet."""
+
+    ids: Ids
+    indices: Indices
+    ends: NDArray[np.int64] | None  # running total of what the batch counts; None where it counts samples
+    since: float
+
+    def cost(self) -> int:
+        return len(self.ids) if self.ends is None else int(self.ends[-1])
+
+    def fits(self, room: int, *, alone: bool) -> int:
+        """How many of the first samples fit into `room`; one always does into an empty batch."""
+        n = len(self.ids) if self.ends is None else int(np.searchsorted(self.ends, room, side="right"))
+        return max(min(room, n), 1 if alone else 0)
+
+    def split(self, n: int) -> tuple[_Waiting, _Waiting]:
+        if self.ends is None:
+            head, tail = None, None
+        else:
+            head, tail = self.ends[:n], self.ends[n:] - self.ends[n - 1]
+        return (
+            _Waiting(self.ids[:n], self.indices[:n], head, self.since),
+            _Waiting(self.ids[n:], self.indices[n:], tail, self.since),
+        )
 
 
 class QueuedSut:
-    """Collects samples into batches and keeps every lane busy while there are any.
+    """Collects samples into batches and keeps every slot busy while there are any.
 
-    With `delay_s` above zero an idle lane waits that long for a batch to fill.
+    With `delay_s` above zero an idle slot waits that long for a batch to fill. The samples of one large
+    query are taken largest first, so that a batch holds samples of like size and the last one is short.
     """
 
-    def __init__(
-        self, name: str, engine: Engine, model: Model, library: SampleLibrary, *, delay_s: float = 0.0
-    ) -> None:
+    def __init__(self, name: str, bench: Bench, library: SampleLibrary, *, delay_s: float = 0.0) -> None:
         self.name = name
-        self._engine = engine
-        self._finish = model.finish
+        self._bench = bench
         self._library = library
         self._delay_s = delay_s
         self._lock = threading.Lock()
-        self._queue: deque[tuple[Ids, Indices, float]] = deque()
-        self._waiting = 0
-        self._idle: list[Lane] = list(engine.lanes)
-        self._flights: dict[int, tuple[Ids, int]] = {}  # id(lane) -> ids, bucket
+        self._queue: deque[_Waiting] = deque()
+        self._waiting = 0  # in what the batch counts
+        self._idle: list[Slot] = list(bench.slots)
+        self._flights: dict[int, Ids] = {}  # by id(slot)
         self._complete: Complete | None = None
         self._fail: Fail | None = None
         self._timer: threading.Timer | None = None
@@ -97,34 +116,42 @@ class QueuedSut:
 
     def start(self, complete: Complete, fail: Fail) -> None:
         self._complete, self._fail = complete, fail
-        warm(self._engine)
+        self._bench.warm()
 
     def issue(self, ids: Ids, indices: Indices) -> None:
+        ends = None
+        if self._bench.size is not None and (self._bench.by_size or len(ids) > self._bench.largest):
+            size = self._bench.size(indices)
+            if len(ids) > 1:
+                order = np.argsort(-size, kind="stable")
+                ids, indices, size = ids[order], indices[order], size[order]
+            ends = np.cumsum(size) if self._bench.by_size else None
+        head = _Waiting(ids, indices, ends, time.monotonic() if self._delay_s else 0.0)
         with self._lock:
-            self._queue.append((ids, indices, time.monotonic() if self._delay_s else 0.0))
-            self._waiting += len(ids)
+            self._queue.append(head)
+            self._waiting += head.cost()
         self._dispatch()
 
     def flush(self) -> None:
         self._dispatch(now=True)
 
     def _dispatch(self, *, now: bool = False) -> None:
-        """Start idle lanes while samples wait."""
+        """Start idle slots while samples wait."""
         while True:
             with self._lock:
                 if not self._idle or not self._ready(now):
                     return
-                lane = self._idle.pop()
+                slot = self._idle.pop()
                 ids, indices = self._take()
-            self._launch(lane, ids, indices)
+            self._launch(slot, ids, indices)
 
     def _ready(self, now: bool) -> bool:
         """Whether a batch should leave; if it should only later, the alarm is set. Lock held."""
-        if not self._waiting or self._closed:
+        if not self._queue or self._closed:
             return False
-        if now or not self._delay_s or self._waiting >= self._engine.largest:
+        if now or not self._delay_s or self._waiting >= self._bench.largest:
             return True
-        left = self._queue[0][2] + self._delay_s - time.monotonic()
+        left = self._queue[0].since + self._delay_s - time.monotonic()
         if left <= 0:
             return True
         if self._timer is None:
@@ -143,46 +170,42 @@ class QueuedSut:
 
     def _take(self) -> tuple[Ids, Indices]:
         """The next batch, from as many queries as fit. Lock held; something waits."""
-        room = self._engine.largest
-        ids: list[Ids] = []
-        indices: list[Indices] = []
-        while room and self._queue:
-            head_ids, head_indices, since = self._queue[0]
-            n = min(room, len(head_ids))
-            ids.append(head_ids[:n])
-            indices.append(head_indices[:n])
-            room -= n
-            if n == len(head_ids):
+        room = self._bench.largest
+        taken: list[_Waiting] = []
+        while room > 0 and self._queue:
+            head = self._queue[0]
+            n = head.fits(room, alone=not taken)
+            if n == 0:
+                break
+            if n == len(head.ids):
                 self._queue.popleft()
             else:
-                self._queue[0] = (head_ids[n:], head_indices[n:], since)
-        if len(ids) == 1:
-            self._waiting -= len(ids[0])
-            return ids[0], indices[0]
-        joined = np.concatenate(ids)
-        self._waiting -= len(joined)
-        return joined, np.concatenate(indices)
+                head, self._queue[0] = head.split(n)
+            taken.append(head)
+            room -= head.cost()
+        self._waiting -= self._bench.largest - room
+        if len(taken) == 1:
+            return taken[0].ids, taken[0].indices
+        return np.concatenate([t.ids for t in taken]), np.concatenate([t.indices for t in taken])
 
-    def _launch(self, lane: Lane, ids: Ids, indices: Indices) -> None:
-        bucket = self._engine.bucket(len(ids))
-        self._library.fill(indices, lane.inputs(bucket))
-        self._flights[id(lane)] = ids, bucket
-        lane.start(bucket, self._landed)
+    def _launch(self, slot: Slot, ids: Ids, indices: Indices) -> None:
+        self._flights[id(slot)] = ids
+        slot.start(indices, self._landed)
 
-    def _landed(self, lane: Lane, error: BaseException | None) -> None:
-        """A lane is done: answer, then start it again or leave it idle. Runs in the engine's thread."""
+    def _landed(self, slot: Slot, answers: Answers | None, error: BaseException | None) -> None:
+        """A slot is done: answer, then start it again or leave it idle. Runs in the slot's thread."""
         try:
             if error is not None:
                 raise error
             assert self._complete is not None
-            ids, bucket = self._flights.pop(id(lane))
-            self._complete(ids, self._finish(lane.outputs(bucket), len(ids)))
+            assert answers is not None
+            self._complete(self._flights.pop(id(slot)), answers)
             with self._lock:
                 batch = self._take() if self._ready(now=False) else None
                 if batch is None:
-                    self._idle.append(lane)
+                    self._idle.append(slot)
             if batch is not None:
-                self._launch(lane, *batch)
+                self._launch(slot, *batch)
         except BaseException as problem:  # noqa: BLE001 - a thread edge
             self._report(problem)
 
@@ -191,50 +214,30 @@ class QueuedSut:
             self._fail(error)
 
     def bare_rate(self, seconds: float, samples: int) -> float:
-        """All lanes restarted as they land, at the largest batch, with nothing around them."""
-        bucket = self._engine.bucket(self._engine.largest)
-        lanes = self._engine.lanes
-        landed, over = [0], threading.Event()
-        lock, flying, errors = threading.Lock(), [len(lanes)], list[BaseException]()
-        until = time.perf_counter() + seconds
-
-        def again(lane: Lane, error: BaseException | None) -> None:
-            with lock:
-                landed[0] += 1
-                if error is not None:
-                    errors.append(error)
-                stop = error is not None or time.perf_counter() >= until
-                flying[0] -= stop
-                if not flying[0]:
-                    over.set()
-            if not stop:
-                lane.start(bucket, again)
-
-        started = time.perf_counter()
-        for lane in lanes:
-            lane.start(bucket, again)
-        over.wait()
-        wall = time.perf_counter() - started
-        if errors:
-            raise errors[0]
-        return landed[0] * self._engine.largest / wall
+        return bare_queued(self._bench, self._library, seconds)
 
     def bare_times(self, seconds: float, samples: int) -> NDArray[np.float64]:
-        return time_batches(self._engine, seconds, samples)
+        return bare_times(self._bench, self._library, seconds, samples)
 
     def describe(self) -> dict[str, Any]:
-        return {"issue": "queued", "delay_us": self._delay_s * 1e6, **self._engine.describe()}
+        samples = typical_samples(self._bench, self._library)
+        return {
+            "issue": "queued",
+            "delay_us": self._delay_s * 1e6,
+            "batch_samples": samples,
+            **self._bench.describe(),
+        }
 
     def close(self) -> None:
         with self._lock:
             self._closed = True
             if self._timer is not None:
                 self._timer.cancel()
-        self._engine.close()
+        self._bench.close()
 
 
-def sut_for(name: str, engine: Engine, request: BuildRequest, delay_us: float) -> SystemUnderTest:
+def sut_for(name: str, bench: Bench, request: BuildRequest, delay_us: float) -> SystemUnderTest:
     """The SUT that fits the scenario: inline for the streams, a queue for Server and Offline."""
     if request.scenario in (Scenario.SINGLE_STREAM, Scenario.MULTI_STREAM):
-        return InlineSut(name, engine, request.model, request.library)
-    return QueuedSut(name, engine, request.model, request.library, delay_s=delay_us * 1e-6)
+        return InlineSut(name, bench, request.library)
+    return QueuedSut(name, bench, request.library, delay_s=delay_us * 1e-6)

@@ -5,17 +5,17 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from coldmark.core.nouns import Precision, Scenario
-from coldmark.core.sut import Model, SampleLibrary, SystemUnderTest
+from coldmark.core.sut import Model, Pipeline, RowSource, SampleLibrary, SystemUnderTest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuildRequest:
     """What a SUT is built from. `options` is an instance of the backend's own options class."""
 
-    model: Model
+    model: Model | Pipeline
     library: SampleLibrary
     scenario: Scenario
     precision: Precision
@@ -36,6 +36,13 @@ class Backend:
     versions: Callable[[], Mapping[str, str]]
     needs_model: bool = True
     require: Callable[[Precision], None] = lambda precision: None
+
+
+def row_source(library: SampleLibrary) -> RowSource:
+    """A library as rows, which every library of a `Model` is. Raises TypeError for another."""
+    if not callable(getattr(library, "fill", None)):
+        raise TypeError(f"{type(library).__name__} has no rows: a Model needs a RowSource")
+    return cast("RowSource", library)
 
 
 def processors() -> int:

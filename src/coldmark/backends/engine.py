@@ -1,14 +1,10 @@
-"""What an engine is: a compiled model with lanes, each one request slot for each compiled batch size."""
+"""An engine of rows: a compiled model with lanes, each one request slot for each compiled batch size."""
 
 from __future__ import annotations
 
-import time
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
-
-import numpy as np
-from numpy.typing import NDArray
 
 from coldmark.core.sut import Tensors
 
@@ -52,19 +48,6 @@ class Engine(Protocol):
 def pick_bucket(sizes: Sequence[int], n: int) -> int:
     """The smallest compiled batch size that holds n samples. `sizes` ascend."""
     return sizes[bisect_left(sizes, n)]
-
-
-def time_batches(engine: Engine, seconds: float, samples: int) -> NDArray[np.float64]:
-    """Wall seconds of batches of `samples` (at most the largest), run one after another on one lane."""
-    lane, bucket = engine.lanes[0], engine.bucket(min(samples, engine.largest))
-    times: list[float] = []
-    last = started = time.perf_counter()
-    while last - started < seconds:
-        lane.run(bucket)
-        now = time.perf_counter()
-        times.append(now - last)
-        last = now
-    return np.array(times)
 
 
 def warm(engine: Engine, rounds: int = 3) -> None:

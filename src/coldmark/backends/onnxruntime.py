@@ -6,18 +6,23 @@ import platform
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
 import numpy as np
 import onnxruntime as ort
+from numpy.typing import NDArray
 
 from coldmark.backends.batching import sut_for
-from coldmark.backends.build import Backend, BuildRequest, processors
+from coldmark.backends.build import Backend, BuildRequest, processors, row_source
 from coldmark.backends.engine import Done
+from coldmark.backends.pipelines import PipelineBench
+from coldmark.backends.rows import RowBench
+from coldmark.backends.slots import Bench
 from coldmark.core.errors import BackendError, ConfigError
 from coldmark.core.nouns import Precision, Scenario
-from coldmark.core.sut import Model, SystemUnderTest, Tensors
+from coldmark.core.sut import Model, Network, Pipeline, SystemUnderTest, Tensors
 
 DEFAULT_BATCH = {Scenario.SINGLE_STREAM: 1, Scenario.MULTI_STREAM: 8, Scenario.SERVER: 8, Scenario.OFFLINE: 8}
 
@@ -89,14 +94,14 @@ class _Lane:
 class _Engine:
     """Sessions over one model. Any batch up to the largest is computed as it is: no padding."""
 
-    def __init__(self, request: BuildRequest) -> None:
+    def __init__(self, request: BuildRequest, model: Model) -> None:
         options: OnnxRuntimeOptions = request.options
         self.largest = options.batch or DEFAULT_BATCH[request.scenario]
         self.streams = options.streams or 1
         self.threads = options.threads or processors()
         self._precision = request.precision
         self._lanes = [
-            _Lane(_session(request, max(1, self.threads // self.streams)), request.model, self.largest)
+            _Lane(_session(request, model.path, max(1, self.threads // self.streams)), model, self.largest)
             for _ in range(self.streams)
         ]
 
@@ -130,7 +135,7 @@ def _require(precision: Precision) -> None:
         )
 
 
-def _session(request: BuildRequest, threads: int) -> Any:
+def _session(request: BuildRequest, path: Path, threads: int) -> Any:
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
@@ -140,15 +145,61 @@ def _session(request: BuildRequest, threads: int) -> Any:
     if request.precision is Precision.BF16:
         options.add_session_config_entry("mlas.enable_gemm_fastmath_arm64_bfloat16", "1")
     try:
-        return ort.InferenceSession(str(request.model.path), options, providers=["CPUExecutionProvider"])
+        return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:
         raise BackendError(
-            f"ONNX Runtime cannot load the model: {str(error).splitlines()[0]}", where=str(request.model.path)
+            f"ONNX Runtime cannot load the model: {str(error).splitlines()[0]}", where=str(path)
         ) from error
 
 
+class _Compiled:
+    """A network of a pipeline as one lane has it."""
+
+    def __init__(self, session: Any, network: Network) -> None:
+        self._session = session
+        self._names = network.inputs
+        self._outputs = list(network.outputs)
+        types = {port.name: _DTYPES[port.type] for port in session.get_inputs()}
+        self.dtypes = [np.dtype(types[name]) for name in network.inputs]
+
+    def __call__(self, *inputs: NDArray[Any]) -> Tensors:
+        found: Tensors = self._session.run(self._outputs, dict(zip(self._names, inputs, strict=True)))
+        return found
+
+
+def _pipeline_bench(request: BuildRequest, pipeline: Pipeline) -> PipelineBench:
+    """A session a lane and network, so that lanes do not share a thread pool."""
+    options: OnnxRuntimeOptions = request.options
+    inline = request.scenario in (Scenario.SINGLE_STREAM, Scenario.MULTI_STREAM)
+    streams, threads = options.streams or 1, options.threads or processors()
+
+    def lane(networks: Sequence[Network]) -> dict[str, _Compiled]:
+        each = max(1, threads // streams)
+        return {n.name: _Compiled(_session(request, n.path, each), n) for n in networks}
+
+    facts = {"precision": request.precision.value, "streams": streams, "threads": threads}
+    return PipelineBench(pipeline, 1 if inline else streams, options.batch, request.scenario, lane, facts)
+
+
+_DTYPES = {
+    "tensor(float)": "float32",
+    "tensor(double)": "float64",
+    "tensor(int64)": "int64",
+    "tensor(int32)": "int32",
+    "tensor(int8)": "int8",
+    "tensor(uint8)": "uint8",
+    "tensor(bool)": "bool",
+}
+
+
 def _build(request: BuildRequest) -> SystemUnderTest:
-    return sut_for("onnxruntime", _Engine(request), request, request.options.delay_us)
+    model = request.model
+    bench: Bench
+    if isinstance(model, Pipeline):
+        bench = _pipeline_bench(request, model)
+    else:
+        bench = RowBench(_Engine(request, model), model, row_source(request.library))
+    return sut_for("onnxruntime", bench, request, request.options.delay_us)
 
 
 def _versions() -> Mapping[str, str]:

@@ -9,16 +9,22 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import openvino as ov
+from numpy.typing import NDArray
 
 from coldmark.backends.batching import sut_for
-from coldmark.backends.build import Backend, BuildRequest, processors
+from coldmark.backends.build import Backend, BuildRequest, processors, row_source
 from coldmark.backends.engine import Done, pick_bucket
+from coldmark.backends.pipelines import PipelineBench
+from coldmark.backends.rows import RowBench
+from coldmark.backends.slots import Bench
 from coldmark.core.errors import BackendError, ConfigError, DataError
 from coldmark.core.nouns import Precision, Scenario
-from coldmark.core.sut import Model, SystemUnderTest, Tensors
+from coldmark.core.sut import Model, Network, Pipeline, SystemUnderTest, Tensors
 
 HINTS = {Precision.FP32: "f32", Precision.BF16: "bf16"}
 CAPABILITIES = {Precision.FP32: "FP32", Precision.BF16: "BF16"}
@@ -103,33 +109,52 @@ class _Lane:
             self._done(self, None)
 
 
-class _Engine:
-    """A model compiled for each batch size."""
+class _Setup:
+    """How this run compiles: streams, threads, precision."""
 
     def __init__(self, request: BuildRequest) -> None:
         options: OpenVinoOptions = request.options
-        self.sizes = batch_sizes(request.scenario, options.batch, request.samples_per_query)
         self.streams = options.streams or 1
         self.threads = options.threads or processors()
-        self._precision = request.precision
-        core = ov.Core()
+        self.precision = request.precision
+        self._pin = options.pin
+        self._core = ov.Core()
+
+    def compile(
+        self, path: Path, shapes: Mapping[str, Sequence[int]], outputs: Sequence[str], *, fp32: bool = False
+    ) -> Any:
+        """One network at one shape of its inputs (-1 is open), in the precision asked for."""
+        hint = HINTS[Precision.FP32 if fp32 else self.precision]
         config = {
-            "INFERENCE_PRECISION_HINT": HINTS[request.precision],
+            "INFERENCE_PRECISION_HINT": hint,
             "NUM_STREAMS": self.streams,
             "INFERENCE_NUM_THREADS": self.threads,
-            "ENABLE_CPU_PINNING": options.pin,
+            "ENABLE_CPU_PINNING": self._pin,
         }
-        self._compiled = {size: _compile(core, request.model, size, config) for size in self.sizes}
-        self._check_precision()
+        compiled = _compile(self._core, path, shapes, outputs, config)
+        used = compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()
+        if used != hint:
+            raise BackendError(f"asked for {hint}, OpenVINO compiled {used}", where=str(path))
+        return compiled
+
+    def describe(self) -> dict[str, Any]:
+        return {"precision": self.precision.value, "streams": self.streams, "threads": self.threads}
+
+
+class _Engine:
+    """A model compiled for each batch size."""
+
+    def __init__(self, request: BuildRequest, model: Model, setup: _Setup) -> None:
+        options: OpenVinoOptions = request.options
+        self.sizes = batch_sizes(request.scenario, options.batch, request.samples_per_query)
+        self._setup = setup
+        self._compiled = {
+            size: setup.compile(model.path, {i.name: (size, *i.shape) for i in model.inputs}, model.outputs)
+            for size in self.sizes
+        }
         # A spare request keeps a batch ready; with several compiled sizes it would run beside, not behind.
         spare = 1 if len(self.sizes) == 1 else 0
-        self._lanes = [_Lane(self._compiled) for _ in range(options.requests or self.streams + spare)]
-
-    def _check_precision(self) -> None:
-        for compiled in self._compiled.values():
-            used = compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()
-            if used != HINTS[self._precision]:
-                raise BackendError(f"asked for {HINTS[self._precision]}, OpenVINO compiled {used}")
+        self._lanes = [_Lane(self._compiled) for _ in range(options.requests or setup.streams + spare)]
 
     @property
     def lanes(self) -> Sequence[_Lane]:
@@ -144,17 +169,95 @@ class _Engine:
 
     def describe(self) -> dict[str, Any]:
         return {
-            "precision": self._precision.value,
+            **self._setup.describe(),
             "batch": self.largest,
             "compiled_batches": list(self.sizes),
-            "streams": self.streams,
-            "threads": self.threads,
             "requests": len(self._lanes),
         }
 
     def close(self) -> None:
         self._lanes = []
         self._compiled = {}
+
+
+class _Compiled:
+    """A network of a pipeline as one lane has it: a request for each profile, or one for all shapes."""
+
+    def __init__(self, network: Network, by_profile: Mapping[Any, Any]) -> None:
+        any_model = next(iter(by_profile.values()))
+        self.dtypes = [np.dtype(port.element_type.to_dtype()) for port in any_model.inputs]
+        self._name = network.name
+        self._open = by_profile[None].create_infer_request() if network.dynamic else None
+        self._requests = {key: _Request(model) for key, model in by_profile.items() if key is not None}
+
+    def __call__(self, *inputs: NDArray[Any]) -> Tensors:
+        if self._open is not None:
+            found = self._open.infer(dict(enumerate(inputs)), share_inputs=True, share_outputs=True)
+            return [found[i] for i in range(len(found))]
+        key = tuple([array.shape for array in inputs])
+        try:
+            request = self._requests[key]
+        except KeyError:
+            raise BackendError(f"network {self._name!r} was not compiled for {key}") from None
+        return request(inputs)
+
+
+class _Request:
+    """An infer request of one static shape, its tensors looked up once."""
+
+    def __init__(self, model: Any) -> None:
+        request = model.create_infer_request()
+        self._request = request
+        self._infer = partial(
+            super(ov.InferRequest, request).infer,  # type: ignore[misc]
+            {},
+            share_outputs=True,
+            decode_strings=False,
+        )
+        self._inputs = [request.get_input_tensor(i).data for i in range(len(model.inputs))]
+        self._count = len(model.outputs)
+        # An output of open shape has a new tensor after each run.
+        fixed = all(port.partial_shape.is_static for port in model.outputs)
+        self._outputs = [request.get_output_tensor(i).data for i in range(self._count)] if fixed else None
+
+    def __call__(self, inputs: Sequence[NDArray[Any]]) -> Tensors:
+        for tensor, array in zip(self._inputs, inputs, strict=True):
+            tensor[...] = array
+        self._infer()
+        return self._outputs or [self._request.get_output_tensor(i).data for i in range(self._count)]
+
+
+def _pipeline_bench(request: BuildRequest, pipeline: Pipeline, setup: _Setup) -> PipelineBench:
+    """Networks compiled once, requests a lane. A spare lane packs a batch while another computes."""
+    options: OpenVinoOptions = request.options
+    made: dict[tuple[str, Any], Any] = {}
+
+    def compiled(network: Network, profile: Any) -> Any:
+        if (network.name, profile) not in made:
+            shapes = _open_shapes(network) if profile is None else profile
+            named = dict(zip(network.inputs, shapes, strict=True))
+            made[network.name, profile] = setup.compile(
+                network.path, named, network.outputs, fp32=network.fp32
+            )
+        return made[network.name, profile]
+
+    def lane(networks: Sequence[Network]) -> dict[str, _Compiled]:
+        return {
+            n.name: _Compiled(n, {p: compiled(n, p) for p in ((None,) if n.dynamic else n.profiles)})
+            for n in networks
+        }
+
+    inline = request.scenario in (Scenario.SINGLE_STREAM, Scenario.MULTI_STREAM)
+    lanes = 1 if inline else options.requests or setup.streams + 1
+    return PipelineBench(pipeline, lanes, options.batch, request.scenario, lane, setup.describe())
+
+
+def _open_shapes(network: Network) -> list[list[int]]:
+    """The shape that covers all profiles: -1 where they differ."""
+    return [
+        [sizes[0] if len(set(sizes)) == 1 else -1 for sizes in zip(*shapes, strict=True)]
+        for shapes in zip(*network.profiles, strict=True)
+    ]
 
 
 def _require(precision: Precision) -> None:
@@ -167,26 +270,42 @@ def _require(precision: Precision) -> None:
         )
 
 
-def _compile(core: Any, model: Model, size: int, config: Mapping[str, Any]) -> Any:
+def _compile(
+    core: Any,
+    path: Path,
+    shapes: Mapping[str, Sequence[int]],
+    outputs: Sequence[str],
+    config: Mapping[str, Any],
+) -> Any:
     try:
-        graph = core.read_model(str(model.path))
-        named = {port.get_any_name(): port for port in graph.inputs}
-        graph.reshape({named[spec.name]: [size, *spec.shape] for spec in model.inputs})
-        wanted = [port for name in model.outputs for port in graph.outputs if name in port.names]
-        if len(graph.outputs) != len(wanted):
-            graph = ov.Model(wanted, graph.get_parameters(), graph.get_friendly_name())
+        graph = core.read_model(str(path))
+        named = {name: port for port in graph.inputs for name in port.names}
+        graph.reshape({named[name]: list(shape) for name, shape in shapes.items()})
+        wanted = [port for name in outputs for port in graph.outputs if name in port.names]
+        order = [named[name].get_node() for name in shapes]
+        if [p.get_node() for p in graph.outputs] != [p.get_node() for p in wanted] or order != list(
+            graph.get_parameters()
+        ):
+            graph = ov.Model(wanted, order, graph.get_friendly_name())
         return core.compile_model(graph, "CPU", dict(config))
     except KeyError as error:
-        raise DataError(f"the model has no input {error}", where=str(model.path)) from None
+        raise DataError(f"the model has no input {error}", where=str(path)) from None
     except RuntimeError as error:
         first = str(error).strip().splitlines()
         raise BackendError(
-            f"OpenVINO cannot compile the model: {first[-1] if first else error}", where=str(model.path)
+            f"OpenVINO cannot compile the model: {first[-1] if first else error}", where=str(path)
         ) from error
 
 
 def _build(request: BuildRequest) -> SystemUnderTest:
-    return sut_for("openvino", _Engine(request), request, request.options.delay_us)
+    setup, model = _Setup(request), request.model
+    bench: Bench
+    if isinstance(model, Pipeline):
+        bench = _pipeline_bench(request, model, setup)
+    else:
+        library = row_source(request.library)
+        bench = RowBench(_Engine(request, model, setup), model, library)
+    return sut_for("openvino", bench, request, request.options.delay_us)
 
 
 def _versions() -> Mapping[str, str]:

@@ -6,13 +6,15 @@ issue path can take the place of the Python one below them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+
+from coldmark.core.nouns import Scenario
 
 Ids: TypeAlias = NDArray[np.uint64]
 """Response ids of LoadGen, one a sample, shape [n]."""
@@ -43,16 +45,57 @@ class TensorSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Model:
-    """A model file and how its outputs become answers."""
+    """A model file whose input rows are samples, and how its outputs become answers."""
 
     path: Path
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[str, ...]  # names, in the order `finish` takes them
-    finish: Callable[[Tensors, int], Answers]  # outputs of a batch, number of real rows -> answers
+    finish: Callable[[Tensors, Indices], Answers]  # outputs of a batch, samples in its first rows -> answers
+    finish_is_work: bool = False  # decoding is part of the task (boxes), so the bare rate includes it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Network:
+    """One network file of a pipeline, and every combination of input shapes it will be called with."""
+
+    name: str
+    path: Path
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    profiles: tuple[tuple[tuple[int, ...], ...], ...]
+    dynamic: bool = False  # compile once with open shapes, not once a profile: for weights that fill memory
+    fp32: bool = False  # in FP32 whatever the run's precision
+
+
+class Compiled(Protocol):
+    """A network as one lane has it."""
+
+    def __call__(self, *inputs: NDArray[Any]) -> Tensors:
+        """Compute in this thread, other Python threads running on.
+
+        Inputs are C-contiguous and have the shapes of one of the profiles. The outputs are overwritten by
+        the next call of this network in this lane.
+        """
+
+
+Compute: TypeAlias = Callable[[Indices], Answers]
+"""Answers loaded samples, in one lane's own buffers: never called twice at a time."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pipeline:
+    """A model of several networks, or of samples of unequal size: how one lane answers a batch."""
+
+    networks: Callable[[int], tuple[Network, ...]]  # batch -> networks with the shapes that batch needs
+    open: Callable[[Mapping[str, Compiled], int], Compute]  # networks by name, batch -> a lane
+    batch: Mapping[Scenario, int]  # where nothing else is asked for
+    size: Callable[[Indices], NDArray[np.int64]] | None = None  # work of samples, known without loading them
+    batch_by_size: bool = False  # the batch counts size, not samples
+    unit: str = "samples"  # what the batch counts
 
 
 class SampleLibrary(Protocol):
-    """The samples of a workload (LoadGen's QSL). Loading is untimed, `fill` is timed."""
+    """The samples of a workload (LoadGen's QSL). Loading is untimed."""
 
     @property
     def name(self) -> str: ...
@@ -71,8 +114,12 @@ class SampleLibrary(Protocol):
     def unload(self, indices: Indices) -> None:
         """Let these samples go."""
 
+
+class RowSource(SampleLibrary, Protocol):
+    """A library whose samples are rows of a `Model`'s inputs."""
+
     def fill(self, indices: Indices, inputs: Tensors) -> None:
-        """Write loaded samples into the first rows of each input tensor, [>= n, ...]."""
+        """Write loaded samples into the first rows of each input tensor, [>= n, ...]. Timed."""
 
 
 class SystemUnderTest(Protocol):

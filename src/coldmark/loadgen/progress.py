@@ -12,8 +12,9 @@ from enum import IntEnum
 from pathlib import Path
 
 FILE_NAME = "progress.bin"
-_FIELDS = ("phase", "queries", "issued", "completed", "started_ns", "expected", "floor")
-# `expected`: samples the test will take, 0 where time decides; `floor`: queries it takes at the least
+_FIELDS = ("phase", "queries", "issued", "completed", "started_ns", "expected", "floor", "patience_ms")
+# `expected`: samples the test will take, 0 where time decides; `floor`: queries it takes at the least;
+# `patience_ms`: how long a slow model may take between two completions
 _SIZE = 8 * len(_FIELDS)
 
 

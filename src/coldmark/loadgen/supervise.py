@@ -99,8 +99,8 @@ def _watch(
         mark = counters["completed"]
         if mark != last or counters["phase"] != Phase.RUNNING or not waiting:
             last, since = mark, time.monotonic()
-        elif time.monotonic() - since > stall_s:
-            raise Stalled(f"no sample completed for {stall_s:.0f} s, {waiting} outstanding")
+        elif (silent := time.monotonic() - since) > max(stall_s, counters["patience_ms"] / 1000):
+            raise Stalled(f"no sample completed for {silent:.0f} s, {waiting} outstanding")
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:

@@ -84,7 +84,8 @@ def server_rate(
 
 def service_times(sut: SystemUnderTest) -> tuple[list[float], np.ndarray[tuple[int], np.dtype[np.float64]]]:
     """Seconds a batch of 1, 2, ... takes, and the factors by which single batches scatter."""
-    largest = sut.describe().get("batch")
+    described = sut.describe()
+    largest = described.get("batch_samples", described.get("batch"))
     largest = largest if isinstance(largest, int) else 1
     sizes = sorted({*(2**k for k in range(largest.bit_length()) if 2**k <= largest), largest})
     measured = {size: sut.bare_times(MEASURE_S, size) for size in sizes}

@@ -37,7 +37,7 @@ AUTO = "auto: from the bare rate, measured before the test"
 class HarnessOptions:
     """`--set harness.KEY=VALUE`."""
 
-    stall_s: float = 120.0  # no completion for so long, with samples outstanding, is a stall
+    stall_s: float = 120.0  # no completion for so long (or 30 batches long, if that is more) is a stall
     bare_s: float = 1.5  # how long the bare rate is measured, before and again after the test
 
     def __post_init__(self) -> None:

@@ -25,6 +25,9 @@ from coldmark.runs.resolve import Plan, base_settings, open_task, resolve
 from coldmark.store.rundir import write_whole
 from coldmark.workloads.task import Task
 
+STALL_BATCHES = 30
+"""No completion for as long as so many batches take is a stall, however slow the model."""
+
 RSS_UNIT = 1 if sys.platform == "darwin" else 1024
 """ru_maxrss is in bytes on macOS and in KiB on Linux."""
 
@@ -64,6 +67,7 @@ def _run(child: Child, job: Job, directory: Path) -> dict[str, Any]:
     before = job.known_bare_rate or sut.bare_rate(plan.harness.bare_s, samples)
     sourced = fill_open(sourced, sut, before, job.known_qps)
     write_whole(directory / "settings.json", dump_json(sourced))
+    child.progress.set("patience_ms", int(1000 * STALL_BATCHES * _batch_s(sut, before)))
     child.progress.set("expected", _expected_samples(plan, task, job.mode, sourced))
     if job.mode is Mode.PERFORMANCE and plan.spec.scenario is not Scenario.OFFLINE:
         child.progress.set("floor", sourced.settings.min_query_count)
@@ -85,6 +89,13 @@ def _run(child: Child, job: Job, directory: Path) -> dict[str, Any]:
     return outcome
 
 
+def _batch_s(sut: SystemUnderTest, rate: float) -> float:
+    """About how long a batch takes when every request slot has one."""
+    facts = sut.describe()
+    batch = facts.get("batch_samples", facts["batch"])
+    return (batch if isinstance(batch, int) else 1) * int(facts.get("requests", 1)) / rate
+
+
 class _Deferred:
     """Where a SUT completes to, before the test that needs the SUT can exist."""
 
@@ -95,7 +106,7 @@ class _Deferred:
 
 
 def _build(plan: Plan, task: Task) -> SystemUnderTest:
-    model = task.model or Model(path=Path(), inputs=(), outputs=(), finish=lambda outputs, n: [])
+    model = task.model or Model(path=Path(), inputs=(), outputs=(), finish=lambda outputs, indices: [])
     return plan.backend.build(
         BuildRequest(
             model=model,

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +22,13 @@ from onnx import TensorProto, helper
 from coldmark.core.nouns import Scenario
 from coldmark.core.sut import (
     Answers,
+    Compiled,
+    Compute,
     Ids,
     Indices,
     Model,
+    Network,
+    Pipeline,
     SampleLibrary,
     SystemUnderTest,
     Tensors,
@@ -55,7 +60,8 @@ def doubling_model(folder: Path) -> Model:
     return Model(path=path, inputs=(TensorSpec(name="x", shape=(WIDTH,)),), outputs=("y",), finish=_finish)
 
 
-def _finish(outputs: Tensors, n: int) -> Answers:
+def _finish(outputs: Tensors, indices: Indices) -> Answers:
+    n = len(indices)
     return np.ascontiguousarray(outputs[0][:n], dtype="<f4").view(np.uint8).reshape(n, WIDTH * 4).copy()
 
 
@@ -80,6 +86,77 @@ class CountingLibrary:
 
     def fill(self, indices: Indices, inputs: Tensors) -> None:
         inputs[0][: len(indices)] = indices[:, None] + np.arange(WIDTH)
+
+
+class UnequalLibrary(CountingLibrary):
+    """Sample i has 1 to WIDTH numbers: i, i+1, ...; it must be loaded before it is read."""
+
+    name = "unequal"
+
+    def __init__(self) -> None:
+        self._loaded: dict[int, NDArray[np.float32]] = {}
+
+    def load(self, indices: Indices) -> None:
+        for i in indices.tolist():
+            self._loaded[i] = np.arange(i, i + int(self.size(np.array([i]))[0]), dtype=np.float32)
+
+    def unload(self, indices: Indices) -> None:
+        for i in indices.tolist():
+            self._loaded.pop(i, None)
+
+    def size(self, indices: Indices) -> NDArray[np.int64]:
+        return indices % WIDTH + 1
+
+    def sample(self, index: int) -> NDArray[np.float32]:
+        return self._loaded[index]
+
+
+def unequal_answer(index: int) -> bytes:
+    """What the doubling pipeline answers for sample `index` of the unequal library."""
+    return expected_answer(index)[: 4 * (index % WIDTH + 1)]
+
+
+def doubling_pipeline(folder: Path, library: UnequalLibrary, *, by_size: bool) -> Pipeline:
+    """The doubling model over samples of unequal size, a padded row each."""
+    path = doubling_model(folder).path
+
+    def networks(batch: int) -> tuple[Network, ...]:
+        rows = range(1, batch + WIDTH)
+        return (
+            Network(
+                name="double",
+                path=path,
+                inputs=("x",),
+                outputs=("y",),
+                profiles=tuple(((n, WIDTH),) for n in rows),
+                dynamic=by_size,
+            ),
+        )
+
+    def opened(compiled: Mapping[str, Compiled], batch: int) -> Compute:
+        def compute(indices: Indices) -> Answers:
+            most = batch + WIDTH - 1
+            assert len(indices) <= most, "more samples than a batch may hold"
+            rows = np.full((len(indices), WIDTH), np.nan, np.float32)
+            for row, index in zip(rows, indices.tolist(), strict=True):
+                sample = library.sample(index)
+                row[: len(sample)] = sample
+            if by_size and len(indices) > 1:
+                assert library.size(indices).sum() <= batch, "more than a batch may hold"
+            (found,) = compiled["double"](rows)
+            sizes = library.size(indices).tolist()
+            return [found[i, :n].copy().view(np.uint8) for i, n in enumerate(sizes)]
+
+        return compute
+
+    return Pipeline(
+        networks=networks,
+        open=opened,
+        batch=dict.fromkeys(Scenario, 7),
+        size=library.size,
+        batch_by_size=by_size,
+        unit="numbers" if by_size else "samples",
+    )
 
 
 class Collector:
@@ -120,14 +197,14 @@ class BackendConformance:
 
     scenarios: tuple[Scenario, ...] = tuple(Scenario)
 
-    def make(self, model: Model, library: SampleLibrary, scenario: Scenario) -> SystemUnderTest:
+    def make(self, model: Model | Pipeline, library: SampleLibrary, scenario: Scenario) -> SystemUnderTest:
         """The SUT to be tested, not started."""
         raise NotImplementedError
 
     def _started(
-        self, folder: Path, scenario: Scenario, library: Any = None
+        self, folder: Path, scenario: Scenario, library: Any = None, model: Model | Pipeline | None = None
     ) -> tuple[SystemUnderTest, Collector]:
-        sut = self.make(doubling_model(folder), library or CountingLibrary(), scenario)
+        sut = self.make(model or doubling_model(folder), library or CountingLibrary(), scenario)
         collector = Collector()
         sut.start(collector.complete, collector.fail)
         return sut, collector
@@ -176,6 +253,42 @@ class BackendConformance:
                 collector.wait(3 * (part + 1))
             sut.close()
             assert len(set(collector.seen)) == len(collector.seen) == 9, scenario
+
+    def test_a_pipeline_answers_samples_of_unequal_size(self, tmp_path: Path) -> None:
+        for scenario in self.scenarios:
+            for by_size in (False, True):
+                library = UnequalLibrary()
+                pipeline = doubling_pipeline(tmp_path, library, by_size=by_size)
+                sut, collector = self._started(tmp_path, scenario, library, pipeline)
+                indices = [(7 * i) % COUNT for i in range(37)]
+                assert sut.bare_rate(0.01, 3) > 0
+                assert (sut.bare_times(0.01, 2) > 0).all()
+                library.load(np.array(indices))
+                ids = self._ask(sut, 1 << 40, indices) + self._ask(sut, 1 << 20, [5])
+                sut.flush()
+                collector.wait(len(ids))
+                sut.close()
+                assert sorted(collector.seen) == sorted(ids), scenario
+                if self.computes:
+                    for response_id, index in zip(ids, [*indices, 5], strict=True):
+                        assert collector.answers[response_id] == unequal_answer(index), (scenario, index)
+
+    def test_a_pipeline_that_fails_is_reported_and_does_not_hang(self, tmp_path: Path) -> None:
+        if not self.computes:
+            return
+        for scenario in self.scenarios:
+            library = UnequalLibrary()  # nothing is loaded
+            pipeline = doubling_pipeline(tmp_path, library, by_size=False)
+            sut, collector = self._started(tmp_path, scenario, library, pipeline)
+            raised: list[BaseException] = []
+            try:
+                self._ask(sut, 8, list(range(20)))
+                sut.flush()
+                collector.wait(20)
+            except (KeyError, AssertionError) as error:
+                raised.append(error)
+            sut.close()
+            assert raised or collector.failures, scenario
 
     def test_a_library_that_fails_is_reported_and_does_not_hang(self, tmp_path: Path) -> None:
         if not self.computes:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from coldmark.core.codec import read_toml
 from coldmark.core.errors import ConfigError, did_you_mean
-from coldmark.core.sut import Model, SampleLibrary
+from coldmark.core.sut import Model, Pipeline, SampleLibrary
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +31,11 @@ class Gate:
     @property
     def target(self) -> float:
         return self.reference * self.ratio
+
+
+def gate_ratio(workload_id: str) -> float:
+    """The share of the FP32 reference that a benchmark id demands: 99.9 % by its name, else 99 %."""
+    return 0.999 if workload_id.endswith("-99.9") else 0.99
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +57,7 @@ Scorer = Callable[[NDArray[np.int64], Sequence[bytes]], Score]
 class Task:
     """A workload opened with one model source: what to run, on what, and how to score it."""
 
-    model: Model | None  # None only for backends that compute nothing
+    model: Model | Pipeline | None  # None only for backends that compute nothing
     library: SampleLibrary
     samples: int  # in the evaluation set
     scorer: Scorer | None = None

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from coldmark.core.errors import DataError
-from coldmark.core.sut import Answers, Tensors
+from coldmark.core.sut import Answers, Indices, Tensors
 from coldmark.stats.intervals import share_interval
 from coldmark.workloads.task import Score, Scorer
 
@@ -21,19 +21,19 @@ def encode(labels: NDArray[np.int64]) -> Answers:
     return labels.astype(LABEL).view(np.uint8).reshape(len(labels), LABEL.itemsize)
 
 
-def finish_scores(outputs: Tensors, n: int) -> Answers:
-    """Scores [batch, classes] of which the first n rows count -> the label of each."""
-    return encode(outputs[0][:n].argmax(axis=1))
+def finish_scores(outputs: Tensors, indices: Indices) -> Answers:
+    """Scores [batch, classes], the first rows being those of `indices` -> the label of each."""
+    return encode(outputs[0][: len(indices)].argmax(axis=1))
 
 
-def finish_scores_background(outputs: Tensors, n: int) -> Answers:
+def finish_scores_background(outputs: Tensors, indices: Indices) -> Answers:
     """The same for models with a background class at 0, as MLPerf's own ONNX file has."""
-    return encode(outputs[0][:n].argmax(axis=1) - 1)
+    return encode(outputs[0][: len(indices)].argmax(axis=1) - 1)
 
 
-def finish_labels_background(outputs: Tensors, n: int) -> Answers:
+def finish_labels_background(outputs: Tensors, indices: Indices) -> Answers:
     """Labels [batch] that count a background class at 0."""
-    return encode(outputs[0][:n].astype(np.int64) - 1)
+    return encode(outputs[0][: len(indices)].astype(np.int64) - 1)
 
 
 def top1(labels: NDArray[np.int64]) -> Scorer:

@@ -17,14 +17,13 @@ from coldmark.workloads.resnet50.classifier import classifier, image_size
 from coldmark.workloads.resnet50.imagenet import ImageFolder
 from coldmark.workloads.resnet50.mini import (
     PERFORMANCE_COUNT,
-    RATIO,
     heldout,
     mini_file,
     mini_gate,
     open_mini,
 )
 from coldmark.workloads.rows import RowLibrary
-from coldmark.workloads.task import Gate, Task
+from coldmark.workloads.task import Gate, Task, gate_ratio
 
 SIZE = 224
 NOISE_SEED = 224
@@ -33,7 +32,7 @@ OFFICIAL_REFERENCE = Gate(
     metric="acc",
     unit="%",
     reference=76.46,
-    ratio=RATIO,
+    ratio=gate_ratio("resnet50"),
     source="MLPerf Inference v2.1, resnet50, FP32 reference",
 )
 

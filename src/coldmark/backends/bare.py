@@ -1,0 +1,173 @@
+"""The bare rate: the same slots on the same kind of samples, with no LoadGen and no queue around them.
+
+It says what the harness costs, and from it rates that nobody typed are found. Samples of unequal size are
+drawn at random and their rate is scaled to the mean size of the library.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from itertools import cycle
+
+import numpy as np
+from numpy.typing import NDArray
+
+from coldmark.backends.slots import Bench, Slot, batch_ends
+from coldmark.core.sut import Answers, Indices, SampleLibrary
+
+SEED = 20220908
+BATCHES = 8
+"""Batches of unequal samples that are gone through in turn."""
+
+
+def typical_samples(bench: Bench, library: SampleLibrary) -> int:
+    """Samples of mean size in the largest batch; at least one."""
+    if bench.size is None or not bench.by_size:
+        return bench.largest
+    return max(1, round(bench.largest / mean_size(bench, library)))
+
+
+def mean_size(bench: Bench, library: SampleLibrary) -> float:
+    """Mean size of the library's samples; 1 where they are equal."""
+    if bench.size is None:
+        return 1.0
+    return float(np.mean(bench.size(np.arange(library.count, dtype=np.int64))))
+
+
+def _batches(bench: Bench, library: SampleLibrary, samples: int | None) -> list[Indices]:
+    """Batches as a run would form them: of `samples`, or as large as they get."""
+    per = samples or typical_samples(bench, library)
+    if bench.size is None:
+        return [np.arange(min(per, bench.largest), dtype=np.int64) % library.count]
+    drawn = np.random.default_rng(SEED).permutation(library.count)[: BATCHES * per].astype(np.int64)
+    if samples is not None:
+        return [_fitting(bench, drawn[at : at + per]) for at in range(0, len(drawn), per)]
+    size = bench.size(drawn)
+    order = np.argsort(-size, kind="stable")
+    drawn, size = drawn[order], size[order]
+    ends = batch_ends(size if bench.by_size else np.ones(len(size), np.int64), bench.largest)
+    found = np.split(drawn, ends[:-1])
+    # Not largest first: a short measurement must not see large ones alone.
+    return [found[i] for i in np.random.default_rng(SEED + 1).permutation(len(found))]
+
+
+def _fitting(bench: Bench, batch: Indices) -> Indices:
+    """The first samples of a batch that one slot takes at a time."""
+    if not bench.by_size or bench.size is None:
+        return batch[: bench.largest]
+    return batch[: batch_ends(bench.size(batch), bench.largest)[0]]
+
+
+@contextmanager
+def _loaded(library: SampleLibrary, batches: Sequence[Indices]) -> Iterator[None]:
+    wanted = np.unique(np.concatenate(batches))
+    library.load(wanted)
+    try:
+        yield
+    finally:
+        library.unload(wanted)
+
+
+def _work(bench: Bench, batch: Indices) -> float:
+    return float(len(batch) if bench.size is None else np.sum(bench.size(batch)))
+
+
+def bare_inline(bench: Bench, library: SampleLibrary, seconds: float, samples: int) -> float:
+    """Samples/s of batches of `samples`, one after another in this thread."""
+    most = 1 if bench.by_size else bench.largest
+    batches = _batches(bench, library, min(samples, most))
+    with _loaded(library, batches):
+        slot = bench.slots[0]
+        slot.bare(batches[0])
+        done, turn = 0.0, cycle([(b, _work(bench, b)) for b in batches])
+        now = started = time.perf_counter()
+        while now < started + seconds:
+            batch, work = next(turn)
+            slot.bare(batch)
+            done += work
+            now = time.perf_counter()
+    return done / mean_size(bench, library) / (now - started)
+
+
+def bare_times(bench: Bench, library: SampleLibrary, seconds: float, samples: int) -> NDArray[np.float64]:
+    """Wall seconds of batches of `samples`, one after another on one slot, shape [n]."""
+    if not bench.by_size:
+        samples = min(samples, bench.largest)
+    batches = _batches(bench, library, samples)
+    times: list[float] = []
+    with _loaded(library, batches):
+        slot, turn = bench.slots[0], cycle(batches)
+        slot.bare(batches[0])
+        last = started = time.perf_counter()
+        while last - started < seconds:
+            slot.bare(next(turn))
+            now = time.perf_counter()
+            times.append(now - last)
+            last = now
+    return np.array(times)
+
+
+def bare_queued(bench: Bench, library: SampleLibrary, seconds: float) -> float:
+    """Samples/s of all slots, each restarted as it lands, at the largest batch."""
+    batches = _batches(bench, library, None)
+    with _loaded(library, batches):
+        return _Round(bench, batches, seconds).rate() / mean_size(bench, library)
+
+
+class _Round:
+    """All slots kept busy for a while."""
+
+    def __init__(self, bench: Bench, batches: Sequence[Indices], seconds: float) -> None:
+        self._slots = bench.slots
+        # Each slot has batches of its own, so that what is in place stays in place.
+        turns = [list(batches)] if len(batches) > 1 else [[b.copy() for b in batches] for _ in bench.slots]
+        self._turns = {
+            id(slot): cycle([(b, _work(bench, b)) for b in turns[i % len(turns)][:: 1 if i % 2 == 0 else -1]])
+            for i, slot in enumerate(self._slots)
+        }
+        self._seconds = seconds
+        self._flying: dict[int, float] = {}
+        self._lock, self._over = threading.Lock(), threading.Event()
+        self._done, self._errors = 0.0, list[BaseException]()
+
+    def rate(self) -> float:
+        """Work a second, by the batches that landed and the wall from first start to last landing."""
+        for slot in self._slots:
+            slot.bare(self._first(slot))
+        started = time.perf_counter()
+        self._until = started + self._seconds
+        self._left = len(self._slots)
+        for slot in self._slots:
+            self._start(slot)
+        self._over.wait()
+        if self._errors:
+            raise self._errors[0]
+        return self._done / (time.perf_counter() - started)
+
+    def _first(self, slot: Slot) -> Indices:
+        batch, _ = next(self._turns[id(slot)])
+        return batch
+
+    def _start(self, slot: Slot) -> None:
+        batch, self._flying[id(slot)] = next(self._turns[id(slot)])
+        slot.start_bare(batch, self._landed)
+
+    def _landed(self, slot: Slot, answers: Answers | None, error: BaseException | None) -> None:
+        with self._lock:
+            self._done += self._flying[id(slot)]
+            if error is not None:
+                self._errors.append(error)
+            stop = bool(self._errors) or time.perf_counter() >= self._until
+            self._left -= stop
+            if not self._left:
+                self._over.set()
+        if not stop:
+            try:
+                self._start(slot)
+            except BaseException as problem:  # noqa: BLE001 - a thread edge
+                with self._lock:
+                    self._errors.append(problem)
+                self._over.set()
