@@ -101,9 +101,9 @@ def _skewed(x: Tensor, fill: float) -> Tensor:
 def transducer_loss(logits: Tensor, labels: Tensor, frames: Tensor, places: Tensor) -> Tensor:
     """Negative log probability of each utterance's labels, summed over all alignments; shape [batch].
 
-    logits [batch, t, u + 1, symbols] with the blank last, labels [batch, u], frames and places [batch] the true
-    lengths, frames >= 1. Equations 14 to 18 of Graves, "Sequence Transduction with Recurrent Neural Networks"
-    (2012), one anti-diagonal of the lattice a step.
+    logits [batch, t, u + 1, symbols] with the blank last, labels [batch, u], frames and places [batch] the
+    true lengths, frames >= 1. Equations 14 to 18 of Graves, "Sequence Transduction with Recurrent Neural
+    Networks" (2012), one anti-diagonal of the lattice a step.
     """
     total = torch.logsumexp(logits, dim=-1)
     batch, width = labels.shape[0], labels.shape[1] + 1

@@ -30,7 +30,9 @@ VALIDATION_SEED = 540_002  # for choices made during development, so that held-o
 FRONT_END = FrontEnd(rate=8000, transform=256, mels=40)
 
 Utterance = tuple[NDArray[np.float32], NDArray[np.int64]]  # features [frames, width], labels [n]
-Batch = tuple[Tensor, Tensor, Tensor, Tensor]  # features [frames, batch, width], lengths, labels, their counts
+Batch = tuple[
+    Tensor, Tensor, Tensor, Tensor
+]  # features [frames, batch, width], lengths, labels, their counts
 
 
 def utterance(seed: int, index: int) -> Utterance:
@@ -58,18 +60,16 @@ def collate(chosen: list[Utterance]) -> Batch:
 
 
 def masked(rows: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
-    """The features with up to five mel bands and up to four frames taken away, twice."""
+    """The features with up to five mel bands taken away."""
     rows = rows.astype(np.float32)
-    bands = rows.reshape(len(rows), 3, FRONT_END.mels)
-    for _ in range(2):
-        start, width = int(rng.integers(FRONT_END.mels)), int(rng.integers(6))
-        bands[:, :, start : start + width] = 0
-        start, width = int(rng.integers(len(rows))), int(rng.integers(5))
-        rows[start : start + width] = 0
+    start, width = int(rng.integers(FRONT_END.mels)), int(rng.integers(6))
+    rows.reshape(len(rows), 3, FRONT_END.mels)[:, :, start : start + width] = 0
     return rows
 
 
-def batches(said: list[Utterance], size: int, steps: int, rng: np.random.Generator, *, short_first: bool) -> Iterator[Batch]:
+def batches(
+    said: list[Utterance], size: int, steps: int, rng: np.random.Generator, *, short_first: bool
+) -> Iterator[Batch]:
     """`steps` batches of utterances of like length, in the first pass from short to long where asked."""
     given, first = 0, short_first
     while given < steps:
@@ -95,7 +95,10 @@ def greedy(model: Rnnt, batch: Batch) -> list[str]:
     said = []
     for row, count in zip(frames, half(lengths).tolist(), strict=True):
         labels: list[int] = []
-        state, hidden = None, model.prediction.dec_rnn.lstm(torch.zeros(1, 1, model.prediction.embed.embedding_dim))
+        state, hidden = (
+            None,
+            model.prediction.dec_rnn.lstm(torch.zeros(1, 1, model.prediction.embed.embedding_dim)),
+        )
         for t in range(count):
             for _ in range(30):
                 best = int(model.joint(row[None, t : t + 1], hidden[0].transpose(0, 1))[0, 0, 0].argmax())
@@ -133,24 +136,41 @@ def error_rate(model: Rnnt, count: int) -> float:
     return 100.0 * errors / words
 
 
-def alignment_loss(head: nn.Linear, early: Tensor, batch: Batch) -> Tensor:
-    """Connectionist temporal classification on the first layers' output, a label on average."""
-    _, lengths, labels, counts = batch
-    logp = head(early).log_softmax(dim=2)
+def alignment_loss(head: nn.Linear, heard: Tensor, lengths: Tensor, batch: Batch) -> Tensor:
+    """Connectionist temporal classification on [frames, batch, hidden], a label on average."""
+    _, _, labels, counts = batch
+    logp = head(heard).log_softmax(dim=2)
     loss = nn.functional.ctc_loss(
         logp, labels, lengths, counts, blank=BLANK, reduction="sum", zero_infinity=True
     )
     return loss / counts.sum()
 
 
+def losses(model: Rnnt, heads: nn.ModuleList, batch: Batch, deaf: float | None) -> Tensor:
+    """The letters' losses, and the transducer's where `deaf` is given.
+
+    `deaf` is the share of utterances for which the joint is told nothing of what was said before.
+    """
+    features, lengths, labels, counts = batch
+    early = model.encoder.pre_rnn(features)
+    late = model.encoder.after(early, lengths)
+    letters = alignment_loss(heads[0], early, lengths, batch)
+    letters = letters + alignment_loss(heads[1], late.transpose(0, 1), half(lengths), batch)
+    if deaf is None:
+        return letters
+    told = (torch.rand(len(lengths), 1, 1) >= deaf).float()
+    logits = model.joint(late, model.prediction(labels) * told)
+    return transducer_loss(logits, labels, half(lengths), counts).sum() / counts.sum() + 0.1 * letters
+
+
 def train(model: Rnnt, said: list[Utterance], args: argparse.Namespace) -> None:
     """Train in place, in two stages.
 
-    Left alone, a transducer first learns its lexicon and then stays there, deaf: so the encoder's first layers
-    learn the letters on their own, and keep that goal beside the transducer's.
+    Left alone, a transducer first learns its lexicon and then stays there, deaf. So the encoder learns the
+    letters on its own, and the joint is told what was said before only little by little.
     """
-    head = nn.Linear(args.encoder, BLANK + 1)
-    everything = [*model.parameters(), *head.parameters()]
+    heads = nn.ModuleList([nn.Linear(args.encoder, BLANK + 1) for _ in range(2)])
+    everything = [*model.parameters(), *heads.parameters()]
     rng = np.random.default_rng(args.seed)
     for stage, steps in (("letters", args.letter_steps), ("words", args.steps)):
         optimizer = torch.optim.AdamW(everything, lr=args.rate, weight_decay=0.01)
@@ -158,14 +178,11 @@ def train(model: Rnnt, said: list[Utterance], args: argparse.Namespace) -> None:
             optimizer, args.rate, total_steps=steps, pct_start=0.1, cycle_momentum=False, final_div_factor=100
         )
         start, total = time.perf_counter(), 0.0
-        for step, batch in enumerate(batches(said, args.batch, steps, rng, short_first=stage == "letters"), 1):
-            features, lengths, labels, counts = batch
-            early = model.encoder.pre_rnn(features)
-            loss = alignment_loss(head, early, batch)
-            if stage == "words":
-                logits = model.joint(model.encoder.after(early, lengths), model.prediction(labels))
-                lattice = transducer_loss(logits, labels, half(lengths), counts).sum() / counts.sum()
-                loss = lattice + 0.2 * loss
+        for step, batch in enumerate(
+            batches(said, args.batch, steps, rng, short_first=stage == "letters"), 1
+        ):
+            deaf = max(0.1, 1 - 3 * step / steps) if stage == "words" else None
+            loss = losses(model, heads, batch, deaf)
             optimizer.zero_grad()
             loss.backward()
             nn.utils.clip_grad_norm_(everything, 1.0)
@@ -184,9 +201,9 @@ def arguments() -> argparse.Namespace:
     """Command line; the defaults make the shipped files."""
     parser = argparse.ArgumentParser(description="Make the mini RNN-T again.")
     parser.add_argument("--out", type=Path, default=Path("src/coldmark/workloads/rnnt"), help="folder")
-    parser.add_argument("--steps", type=int, default=3000, help="of the whole network")
-    parser.add_argument("--letter-steps", type=int, default=1500, help="of the encoder's first layers alone")
-    parser.add_argument("--utterances", type=int, default=12_000, help="that are trained on")
+    parser.add_argument("--steps", type=int, default=4000, help="of the whole network")
+    parser.add_argument("--letter-steps", type=int, default=1500, help="of the encoder alone")
+    parser.add_argument("--utterances", type=int, default=10_000, help="that are trained on")
     parser.add_argument("--batch", type=int, default=32, help="utterances per step")
     parser.add_argument("--rate", type=float, default=0.003, help="peak learning rate")
     parser.add_argument("--encoder", type=int, default=96, help="hidden units of an encoder layer")

@@ -9,8 +9,8 @@ changing what is computed:
   frames at once, inside the encoder;
 - the embedding is looked up as its product with the first LSTM layer's input weights.
 
-`encoder`: features [frames, batch, features] (frames even) and lengths [batch] -> heard [batch, frames/2, joint].
-`decoder`: one step for a batch, with the joint over a window of frames; see `decoder`.
+`encoder`: features [frames, batch, features] (frames even) and lengths [batch] -> heard [batch, frames/2,
+joint]. `decoder`: one step for a batch, with the joint over a window of frames; see `decoder`.
 """
 
 from __future__ import annotations
@@ -76,7 +76,8 @@ def parameters(shape: Shape) -> int:
 
 
 def encoder_macs(shape: Shape, frames: int) -> int:
-    """Multiply-accumulates of the encoder over so many stacked frames, with the encoder's part of the joint."""
+    """Multiply-accumulates of the encoder over so many stacked frames, with the encoder's part of the
+    joint."""
     hidden, half = shape.encoder, (frames + 1) // 2
     pre = 4 * hidden * (shape.features + (2 * shape.pre_layers - 1) * hidden)
     post = 4 * hidden * (2 * hidden + (2 * shape.post_layers - 1) * hidden)
@@ -87,7 +88,9 @@ def decoder_macs(shape: Shape, frames: int, said: int) -> int:
     """Multiply-accumulates that greedy decoding needs: the prediction network once a symbol and once at the
     start, the joint once a symbol and once a frame (`frames` as the encoder gives them out)."""
     layers = 4 * shape.prediction * shape.prediction * (2 * shape.prediction_layers)
-    return (said + 1) * (layers + shape.prediction * shape.joint) + (said + frames) * shape.joint * shape.symbols
+    return (said + 1) * (layers + shape.prediction * shape.joint) + (
+        said + frames
+    ) * shape.joint * shape.symbols
 
 
 @dataclass
@@ -180,8 +183,12 @@ def _silence_past_end(g: _Graph, x: str) -> str:
     shape = g.node("Shape", [x], "frames.shape", start=0, end=1)
     count = g.node("Squeeze", [shape], "frames.count")
     start, step = g.constant("frames.start", np.array(0, np.int64)), g.constant("frames.step", np.array(1))
-    place = g.node("Unsqueeze", [g.node("Range", [start, count, step], "frames.range"), _one(g)], "frames.place")
-    inside = g.node("Cast", [g.node("Less", [place, "lengths"], "inside")], "inside.float", to=TensorProto.FLOAT)
+    place = g.node(
+        "Unsqueeze", [g.node("Range", [start, count, step], "frames.range"), _one(g)], "frames.place"
+    )
+    inside = g.node(
+        "Cast", [g.node("Less", [place, "lengths"], "inside")], "inside.float", to=TensorProto.FLOAT
+    )
     column = g.node("Unsqueeze", [inside, g.constant("two", np.array([2]))], "inside.column")
     return g.node("Mul", [x, column], "encoder.pre_rnn.cut")
 
@@ -193,7 +200,11 @@ def _stack_time(g: _Graph, x: str) -> str:
     for place in (0, 1):
         start = g.constant(f"stack.start{place}", np.array([place]))
         halves.append(
-            g.node("Slice", [x, start, ends, axis, g.constant(f"stack.step{place}", np.array([2]))], f"stack.{place}")
+            g.node(
+                "Slice",
+                [x, start, ends, axis, g.constant(f"stack.step{place}", np.array([2]))],
+                f"stack.{place}",
+            )
         )
     return g.node("Concat", halves, "stack", axis=2)
 
@@ -282,3 +293,23 @@ def _joint(g: _Graph, x: str, weights: Weights, shape: Shape) -> None:
     last = g.constant("joint.last.weight", weights["joint.net.3.weight"].T)
     product = g.node("MatMul", [active, last], "joint.product")
     g.node("Add", [product, g.constant("joint.last.bias", weights["joint.net.3.bias"])], "logits")
+
+
+# -- seeded weights ---------------------------------------------------------------------------------
+
+SEED = 20220908
+HEARD_GAIN = 1.0
+SAID_GAIN = 1.0
+BLANK_BIAS = 0.0
+
+
+def seeded(shape: Shape, seed: int = SEED) -> dict[str, NDArray[np.float32]]:
+    """Random weights by name: performance only."""
+    rng = np.random.default_rng(seed)
+    found: dict[str, NDArray[np.float32]] = {}
+    for name, size in parameter_shapes(shape).items():
+        if len(size) == 1:
+            found[name] = np.zeros(size, np.float32)
+        else:
+            found[name] = rng.standard_normal(size, np.float32) * np.float32(size[-1] ** -0.5)
+    return found

@@ -1,11 +1,11 @@
 """Greedy decoding of a batch: all utterances step together, and each step looks several frames ahead.
 
-The reference walks one utterance: at a frame, ask prediction network and joint for the best symbol; a label is
-said and changes the prediction network's state, a blank goes to the next frame. Between two labels that state
-does not change, so the joint can be evaluated over a window of frames at once: the first frame whose best
-symbol is no blank is where the reference would have said it. A step of the batch thus says one label of
-each utterance (or finds a whole window blank), and the number of steps falls from labels plus frames to little
-more than labels. What is said is the same symbol for symbol.
+The reference walks one utterance: at a frame, ask prediction network and joint for the best symbol; a label
+is said and changes the prediction network's state, a blank goes to the next frame. Between two labels that
+state does not change, so the joint can be evaluated over a window of frames at once: the first frame whose
+best symbol is no blank is where the reference would have said it. A step of the batch thus says one label
+of each utterance (or finds a whole window blank), and the number of steps falls from labels plus frames to
+little more than labels. What is said is the same, symbol for symbol.
 """
 
 from __future__ import annotations
@@ -23,16 +23,20 @@ MOST_AT_A_FRAME = 30
 """Labels at one frame before the reference goes on without a blank."""
 
 Step = Callable[[NDArray[np.int64], NDArray[np.float32], NDArray[np.float32]], Tensors]
-"""symbol [n], state [s, n, p], heard [n, window, joint] -> logits [n, window, symbols], next state [s, n, p]."""
+"""symbol [n], state [s, n, p], heard [n, window, joint] -> logits [n, window, symbols], next state [s, n,
+p]."""
 
 
 class Greedy:
     """A decoder with its own buffers: for one thread.
 
-    `sizes` are the batch sizes, ascending, that `step` may be called with: as utterances end, the batch shrinks.
+    `sizes` are the batch sizes, ascending, that `step` may be called with: as utterances end, the batch
+    shrinks.
     """
 
-    def __init__(self, step: Step, sizes: Sequence[int], window: int, state: tuple[int, int], joint: int) -> None:
+    def __init__(
+        self, step: Step, sizes: Sequence[int], window: int, state: tuple[int, int], joint: int
+    ) -> None:
         self._step = step
         self._sizes = tuple(sizes)
         self._ahead = np.arange(window)
@@ -92,15 +96,17 @@ class _Batch:
         self.going = bool(self._left.any())
 
     def places(self, ahead: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Rows of the flat frames each window takes, [size, window]; past an utterance's end its last again."""
-        inside = np.minimum(self._at[:, None] + ahead, self._longest - 1)
+        """Rows of the flat frames each window takes, [size, window]; past an utterance's end its last
+        again."""
+        inside: NDArray[np.int64] = np.minimum(self._at[:, None] + ahead, self._longest - 1)
         inside += (self.rows * self._longest)[:, None]
         return inside
 
     def advance(
         self, best: NDArray[np.int64], ahead: NDArray[np.int64]
     ) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
-        """Go to the first label in each window, or past it: (whether a label was said, which), [size] each."""
+        """Go to the first label in each window, or past it: (whether a label was said, which), [size]
+        each."""
         said = (best != BLANK) & (ahead < (self._end - self._at)[:, None])
         first = said.argmax(axis=1)
         hit = said[self._each, first]
@@ -123,9 +129,8 @@ class _Batch:
         kept = np.flatnonzero(self._left)
         kept = np.concatenate((kept, np.flatnonzero(~self._left)[: size - left]))
         self.size = size
-        self.rows, self._end, self._at, self._run, self._left = (
-            a[kept] for a in (self.rows, self._end, self._at, self._run, self._left)
-        )
+        self.rows, self._end, self._at = self.rows[kept], self._end[kept], self._at[kept]
+        self._run, self._left = self._run[kept], self._left[kept]
         self._each = self._each[:size]
         return kept
 

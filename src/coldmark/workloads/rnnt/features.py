@@ -61,7 +61,8 @@ class FrontEnd:
 
     def frames(self, samples: NDArray[np.int64]) -> NDArray[np.int64]:
         """Stacked frames of waveforms of so many samples."""
-        return -(-(-(-samples // self.hop)) // SPLICE)
+        single = (samples + self.hop - 1) // self.hop
+        return (single + SPLICE - 1) // SPLICE
 
     @cached_property
     def _tables(self) -> tuple[NDArray[np.float32], Any]:

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 Phase = tuple[int, tuple[int, int, int, int, int, int, int, int]]
-"""Length [ms at normal speed]; three formants [Hz], their levels [1/256], centre [Hz] and level [1/256] of the
-noise."""
+"""Length [ms at normal speed]; three formants [Hz], their levels [1/256], centre [Hz] and level [1/256] of
+the noise."""
 
 SILENCE: Phase = (50, (500, 1500, 2500, 0, 0, 0, 2000, 0))
 
@@ -30,7 +30,11 @@ def _noise(ms: int, centre: int, level: int, voice: int = 0) -> Phase:
 def _stop(centre: int, voice: int, level: int, locus: int) -> tuple[Phase, ...]:
     """Closure (with a voice bar where voiced), burst, and a short glide from the locus of F2."""
     closed: Phase = (24, (200, locus, 2500, voice, 0, 0, centre, 0))
-    return closed, _noise(12, centre, level, voice // 2), _voiced(16, 350, locus, 2500, 110, level // 4, centre)
+    return (
+        closed,
+        _noise(12, centre, level, voice // 2),
+        _voiced(16, 350, locus, 2500, 110, level // 4, centre),
+    )
 
 
 LETTERS: dict[str, tuple[Phase, ...]] = {

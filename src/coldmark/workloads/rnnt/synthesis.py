@@ -1,8 +1,8 @@
 """The audio alphabet: an endless, seeded set of spoken utterances.
 
 A stand-in for recorded speech, so that a word error rate is a real measurement on a machine that has no data
-set. A voice with its own formants, pitch, tilt and speed says words of a lexicon; neighbouring letters run into
-each other, pauses between words come and go, and noise lies over it.
+set. A voice with its own formants, pitch, tilt and speed says words of a lexicon; neighbouring letters run
+into each other, pauses between words come and go, and noise lies over it.
 
 Every utterance depends only on (seed, index), through `numpy.random.default_rng([seed, index])`, and is made
 with whole-number arithmetic from a rounded sine table: the same samples on every machine.
@@ -32,7 +32,8 @@ _TURN = 32  # bits of a phase
 
 
 def draw(seed: int, index: int, rate: int = RATE) -> tuple[Waveform, str]:
-    """Utterance `index` of the set `seed`: the waveform, about 0.6 to 5 s at `rate` a second, and what is said.
+    """Utterance `index` of the set `seed`: the waveform, about 0.6 to 5 s at `rate` a second, and what is
+    said.
 
     Raises ValueError when seed or index is outside 0 to MAX_SEED_WORD.
     """
@@ -55,7 +56,7 @@ def _sentence(rng: np.random.Generator) -> str:
 
 def _spoken(rng: np.random.Generator, text: str) -> Whole:
     """Control tracks [8, steps] of a text: speed, lengths and pauses drawn, formants of one speaker."""
-    speed = int(rng.integers(72, 128))  # percent
+    speed = int(rng.integers(58, 106))  # percent
     phases: list[Phase] = [SILENCE]
     for letter in text:
         phases.extend(LETTERS[letter] if letter != " " else _pause(rng))
@@ -92,18 +93,20 @@ def _smooth(tracks: Whole, width: int) -> Whole:
 def _sine() -> NDArray[np.int32]:
     """A turn of the sine in 2^_TABLE_BITS steps, scaled to 2^14."""
     steps = np.arange(1 << _TABLE_BITS) * (2 * np.pi / (1 << _TABLE_BITS))
-    return np.rint(np.sin(steps) * 16384).astype(np.int32)
+    return np.asarray(np.rint(np.sin(steps) * 16384), np.int32)
 
 
 @cache
 def _pulse() -> NDArray[np.int32]:
-    """A glottal period in the same steps, scaled to 2^10: loud when the folds shut, dying away as a square."""
+    """A glottal period in the same steps, scaled to 2^10: loud when the folds shut, dying away as a
+    square."""
     left = np.arange(1 << _TABLE_BITS, 0, -1, dtype=np.int64) >> (_TABLE_BITS - 10)
-    return (left * left >> 10).astype(np.int32)
+    return np.asarray(left * left >> 10, np.int32)
 
 
 def _places(frequency: Whole, rate: int) -> NDArray[np.uint32]:
-    """Table places of oscillators whose frequency [1/16 Hz] is given for every sample, along the last axis."""
+    """Table places of oscillators whose frequency [1/16 Hz] is given for every sample, along the last
+    axis."""
     turns = np.cumsum((frequency << (_TURN - 4)) // rate, axis=-1, dtype=np.int64).astype(np.uint32)
     return turns >> np.uint32(_TURN - _TABLE_BITS)
 
@@ -120,7 +123,7 @@ def _voice(rng: np.random.Generator, tracks: Whole, rate: int) -> NDArray[np.int
     hiss = rng.integers(-256, 257, count + 3, dtype=np.int64)
     hiss = hiss[:count] + hiss[1 : count + 1] + hiss[2 : count + 2] + hiss[3:]
     noise = (levels[3] * sines[3] >> 11) * hiss >> 9
-    return ((formants * folds >> 10) + noise).astype(np.int32)
+    return np.asarray((formants * folds >> 10) + noise, np.int32)
 
 
 def _pitch(rng: np.random.Generator, steps: int, step: int) -> Whole:
@@ -134,10 +137,10 @@ def _pitch(rng: np.random.Generator, steps: int, step: int) -> Whole:
 
 def _mixed(rng: np.random.Generator, voice: NDArray[np.int32]) -> Waveform:
     """The voice with white and rumbling noise over it, at a drawn loudness, as 16-bit samples."""
-    level = 1 << int(rng.integers(4, 11))
+    level = 1 << int(rng.integers(3, 10))
     level += int(rng.integers(level))
     white = rng.integers(-level, level + 1, len(voice), dtype=np.int32)
     rumble = _smooth(rng.integers(-level, level + 1, (1, len(voice)), dtype=np.int64), 16)[0] << 2
     mixed = voice + white + rumble.astype(np.int32)
     loud = int(rng.integers(64, 513))
-    return np.minimum(np.maximum(mixed * loud >> 8, -32768), 32767).astype(np.int16)
+    return np.asarray(np.minimum(np.maximum(mixed * loud >> 8, -32768), 32767), np.int16)
