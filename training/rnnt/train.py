@@ -10,24 +10,44 @@ Needs torch, onnx, onnxruntime, numpy and scipy.
 from __future__ import annotations
 
 import argparse
+import hashlib
+import platform
+import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
+import onnx
+import onnxruntime  # type: ignore[import-untyped]
+import scipy
 import torch
 from net import Rnnt, transducer_loss
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from coldmark.workloads.rnnt.alphabet import BLANK, to_labels, to_text
-from coldmark.workloads.rnnt.architecture import Shape
-from coldmark.workloads.rnnt.features import FrontEnd
+from coldmark.workloads.rnnt.architecture import (
+    OPSET,
+    Shape,
+    build_decoder,
+    build_encoder,
+    decoder_macs,
+    encoder_macs,
+    parameters,
+)
+from coldmark.workloads.rnnt.mini import (
+    FRONT_END,
+    HELDOUT_COUNT,
+    HELDOUT_SEED,
+    TRAINING_SEED,
+    VALIDATION_SEED,
+    library,
+)
+from coldmark.workloads.rnnt.pipeline import Graphs, open_graphs, pipeline
+from coldmark.workloads.rnnt.spoken import SpokenSet
 from coldmark.workloads.rnnt.synthesis import draw
-
-TRAINING_SEED = 540_001
-VALIDATION_SEED = 540_002  # for choices made during development, so that held-out utterances stay unseen
-FRONT_END = FrontEnd(rate=8000, transform=256, mels=40)
+from coldmark.workloads.rnnt.wer import transcript, word_errors
 
 Utterance = tuple[NDArray[np.float32], NDArray[np.int64]]  # features [frames, width], labels [n]
 Batch = tuple[
@@ -213,7 +233,84 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=7, help="for weights and order")
     parser.add_argument("--threads", type=int, default=1, help="threads of PyTorch")
     parser.add_argument("--checkpoint", type=Path, help="where trained weights are kept (npz)")
+    parser.add_argument("--weights", type=Path, help="weights that were kept, instead of training")
+    parser.add_argument("--minutes", type=float, default=0.0, help="that training had taken, with --weights")
     return parser.parse_args()
+
+
+def evaluate(graphs: Graphs) -> tuple[SpokenSet, NDArray[np.int64], NDArray[np.int64]]:
+    """The held-out set, and errors and words of each utterance, by the bench's own pipeline in FP32."""
+    with tempfile.TemporaryDirectory() as cache:
+        said = SpokenSet(HELDOUT_SEED, HELDOUT_COUNT, Path(cache))
+    audio = library(said, "held out")
+    recognise = pipeline(graphs, FRONT_END, audio, int(FRONT_END.frames(said.samples).max())).open(
+        {"encoder": session(graphs.encoder), "decoder": session(graphs.decoder)}, 32
+    )
+    order = np.argsort(-said.samples, kind="stable")
+    found: dict[int, str] = {}
+    for part in np.split(order, range(32, len(order), 32)):
+        audio.load(part)
+        found |= {i: transcript(bytes(a)) for i, a in zip(part.tolist(), recognise(part), strict=True)}
+        audio.unload(part)
+    return said, *word_errors(said.texts, [found[i] for i in range(len(said.texts))])
+
+
+def session(path: Path) -> Callable[..., list[NDArray[np.float32]]]:
+    """A graph in ONNX Runtime."""
+    made = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    names = [port.name for port in made.get_inputs()]
+    return lambda *inputs: made.run(None, dict(zip(names, inputs, strict=True)))
+
+
+def write(
+    args: argparse.Namespace, shape: Shape, weights: dict[str, NDArray[np.float32]], minutes: float
+) -> None:
+    """Write both graphs and their facts."""
+    paths = [args.out / f"mini-{part}.onnx" for part in ("encoder", "decoder")]
+    for path, build in zip(paths, (build_encoder, build_decoder), strict=True):
+        path.write_bytes(build(weights, shape).SerializeToString())
+    said, errors, words = evaluate(open_graphs(*paths))
+    hashes = [hashlib.sha256(path.read_bytes()).hexdigest() for path in paths]
+    frames = round(float(FRONT_END.frames(said.samples).mean()))
+    labels = sum(map(len, said.texts))
+    macs = encoder_macs(shape, frames) + decoder_macs(
+        shape, (frames + 1) // 2, round(labels / len(said.texts))
+    )
+    tools = f"torch {torch.__version__}, onnx {onnx.__version__}, onnxruntime {onnxruntime.__version__}"
+    text = f"""\
+# Facts about mini-encoder.onnx and mini-decoder.onnx, written by training/rnnt/train.py; do not edit by hand.
+encoder_sha256 = "{hashes[0]}"
+decoder_sha256 = "{hashes[1]}"
+encoder_hidden = {shape.encoder}
+prediction_hidden = {shape.prediction}
+joint_hidden = {shape.joint}
+parameters = {parameters(shape)}
+macs_per_sample = {macs}  # multiply-accumulates of an utterance of mean length, its true labels said
+
+[training]
+training_seed = {TRAINING_SEED}  # utterances 0 to training_utterances - 1 of this seed
+training_utterances = {args.utterances}
+letter_steps = {args.letter_steps}  # of the encoder alone
+steps = {args.steps}  # of the whole network
+batch = {args.batch}  # utterances per step
+peak_rate = {args.rate}  # learning rate at the top of each stage's one-cycle schedule
+network_seed = {args.seed}  # weights at the start and order
+threads = {args.threads}  # of PyTorch; another count gives slightly other weights
+opset = {OPSET}
+minutes = {minutes:.1f}  # on one core of a machine busy with other work
+made_with = "Python {platform.python_version()}, {tools}, numpy {np.__version__}, scipy {scipy.__version__}"
+
+[heldout]
+heldout_seed = {HELDOUT_SEED}  # utterances 0 to heldout_count - 1 of this seed
+heldout_count = {HELDOUT_COUNT}
+heldout_sha256 = "{said.sha256}"  # over all waveforms in index order
+words = {words.sum()}
+labels = {labels}
+reference_errors = {errors.sum()}  # words, FP32 by onnxruntime on a CPU
+reference_accuracy_percent = {100 * (1 - int(errors.sum()) / int(words.sum()))!r}  # 100 minus the word error rate
+"""
+    (args.out / "mini.toml").write_text(text, encoding="utf-8")
+    print(text)
 
 
 def main() -> None:
@@ -224,13 +321,19 @@ def main() -> None:
         features=FRONT_END.width, encoder=args.encoder, prediction=args.prediction, joint=args.joint
     )
     model = Rnnt(shape, args.dropout)
-    print(sum(p.numel() for p in model.parameters()), "parameters", flush=True)
     start = time.perf_counter()
-    said = spoken(args.utterances)
-    print(f"{len(said)} utterances, {time.perf_counter() - start:.0f} s", flush=True)
-    train(model, said, args)
+    if args.weights:
+        with np.load(args.weights, allow_pickle=False) as kept:
+            model.load_state_dict({name: torch.from_numpy(kept[name]) for name in kept})
+    else:
+        print(parameters(shape), "parameters", flush=True)
+        said = spoken(args.utterances)
+        print(f"{len(said)} utterances, {time.perf_counter() - start:.0f} s", flush=True)
+        train(model, said, args)
+    weights = {name: tensor.numpy() for name, tensor in model.state_dict().items()}
     if args.checkpoint:
-        np.savez(args.checkpoint, **{k: v.numpy() for k, v in model.state_dict().items()})
+        np.savez(args.checkpoint, **weights)
+    write(args, shape, weights, args.minutes or (time.perf_counter() - start) / 60)
 
 
 if __name__ == "__main__":
