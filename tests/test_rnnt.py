@@ -26,17 +26,7 @@ from coldmark.workloads.rnnt.decode import MOST_AT_A_FRAME, Greedy
 from coldmark.workloads.rnnt.features import FrontEnd, mel_filters
 from coldmark.workloads.rnnt.library import AudioLibrary
 from coldmark.workloads.rnnt.librispeech import LONGEST, Recordings, normalise
-from coldmark.workloads.rnnt.mini import (
-    CALIBRATION_SEED,
-    HELDOUT_SEED,
-    TRAINING_SEED,
-    VALIDATION_SEED,
-    calibration,
-    heldout,
-    mini_file,
-    shipped_graphs,
-)
-from coldmark.workloads.rnnt.pipeline import batch_sizes, open_graphs, padded_lengths
+from coldmark.workloads.rnnt.pipeline import decoder_sizes, encoder_sizes, open_graphs, padded_lengths
 from coldmark.workloads.rnnt.spoken import SpokenSet, Tape
 from coldmark.workloads.rnnt.task import Options
 from coldmark.workloads.rnnt.wer import word_error_rate, word_errors
@@ -326,8 +316,14 @@ def test_batches_are_padded_to_even_lengths_that_hold_the_longest(longest: int) 
     assert all(n % 2 == 0 for n in lengths)
     assert lengths[-1] >= longest
     assert len(lengths) <= 8
-    assert batch_sizes(32) == (1, 2, 4, 8, 16, 32)
-    assert batch_sizes(1) == (1,)
+
+
+def test_batch_sizes_by_hand() -> None:
+    assert decoder_sizes(32) == (1, 2, 4, 8, 16, 32)
+    assert decoder_sizes(24) == (1, 2, 4, 8, 16, 24)
+    assert encoder_sizes(32) == (8, 32)
+    assert encoder_sizes(6) == decoder_sizes(6) == (1, 2, 4, 6)
+    assert encoder_sizes(1) == decoder_sizes(1) == (1,)
 
 
 # -- word error rate ---------------------------------------------------------------------------------

@@ -62,9 +62,9 @@ def utterance(seed: int, index: int) -> Utterance:
     return rows, to_labels(text)
 
 
-def spoken(count: int) -> list[Utterance]:
-    """The training utterances, features in half precision."""
-    drawn = (utterance(TRAINING_SEED, index) for index in range(count))
+def spoken(first: int, count: int) -> list[Utterance]:
+    """Training utterances from `first` on, features in half precision."""
+    drawn = (utterance(TRAINING_SEED, index) for index in range(first, first + count))
     return [(rows.astype(np.float16), labels) for rows, labels in drawn]
 
 
@@ -183,8 +183,36 @@ def losses(model: Rnnt, heads: nn.ModuleList, batch: Batch, deaf: float | None) 
     return transducer_loss(logits, labels, half(lengths), counts).sum() / counts.sum() + 0.1 * letters
 
 
+def run_stage(
+    name: str,
+    weights: list[nn.Parameter],
+    rate: float,
+    steps: int,
+    given: Iterator[Batch],
+    loss_of: Callable[[Batch, int], Tensor],
+) -> None:
+    """Train in place over `steps` batches, with a one-cycle schedule of its own."""
+    optimizer = torch.optim.AdamW(weights, lr=rate, weight_decay=0.01)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, rate, total_steps=steps, pct_start=0.1, cycle_momentum=False, final_div_factor=100
+    )
+    start, total = time.perf_counter(), 0.0
+    for step, batch in enumerate(given, 1):
+        loss = loss_of(batch, step)
+        optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(weights, 1.0)
+        optimizer.step()
+        schedule.step()
+        total += loss.item()
+        if step % 100 == 0:
+            seconds = time.perf_counter() - start
+            print(f"{name} {step}: loss {total / 100:.3f} a label, {seconds:.0f} s", flush=True)
+            total = 0.0
+
+
 def train(model: Rnnt, said: list[Utterance], args: argparse.Namespace) -> None:
-    """Train in place, in two stages.
+    """Train in place: the encoder alone, then the whole network.
 
     Left alone, a transducer first learns its lexicon and then stays there, deaf. So the encoder learns the
     letters on its own, and the joint is told what was said before only little by little.
@@ -192,29 +220,39 @@ def train(model: Rnnt, said: list[Utterance], args: argparse.Namespace) -> None:
     heads = nn.ModuleList([nn.Linear(args.encoder, BLANK + 1) for _ in range(2)])
     everything = [*model.parameters(), *heads.parameters()]
     rng = np.random.default_rng(args.seed)
-    for stage, steps in (("letters", args.letter_steps), ("words", args.steps)):
-        optimizer = torch.optim.AdamW(everything, lr=args.rate, weight_decay=0.01)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(
-            optimizer, args.rate, total_steps=steps, pct_start=0.1, cycle_momentum=False, final_div_factor=100
-        )
-        start, total = time.perf_counter(), 0.0
-        for step, batch in enumerate(
-            batches(said, args.batch, steps, rng, short_first=stage == "letters"), 1
-        ):
-            deaf = max(0.1, 1 - 3 * step / steps) if stage == "words" else None
-            loss = losses(model, heads, batch, deaf)
-            optimizer.zero_grad()
-            loss.backward()
-            nn.utils.clip_grad_norm_(everything, 1.0)
-            optimizer.step()
-            schedule.step()
-            total += loss.item()
-            if step % 100 == 0:
-                seconds = time.perf_counter() - start
-                print(f"{stage} {step}: loss {total / 100:.3f} a label, {seconds:.0f} s", flush=True)
-                total = 0.0
-            if stage == "words" and step % 500 == 0:
-                print(f"validation WER {error_rate(model, 200):.2f} %", flush=True)
+    letters = batches(said, args.batch, args.letter_steps, rng, short_first=True)
+    run_stage(
+        "letters",
+        everything,
+        args.rate,
+        args.letter_steps,
+        letters,
+        lambda b, _: losses(model, heads, b, None),
+    )
+    words = batches(said, args.batch, args.steps, rng, short_first=False)
+    run_stage(
+        "words",
+        everything,
+        args.rate,
+        args.steps,
+        words,
+        lambda b, step: losses(model, heads, b, max(0.1, 1 - 3 * step / args.steps)),
+    )
+    print(f"validation WER {error_rate(model, 200):.2f} %", flush=True)
+
+
+def polish(model: Rnnt, args: argparse.Namespace) -> None:
+    """Go on in place with utterances not heard before, the transducer's loss alone and a lower rate."""
+    said = spoken(args.utterances, args.fresh_utterances)
+    given = batches(said, args.batch, args.fresh_steps, np.random.default_rng(args.seed), short_first=False)
+
+    def loss(batch: Batch, step: int) -> Tensor:
+        features, lengths, labels, counts = batch
+        logits = model(features, lengths, labels)
+        return transducer_loss(logits, labels, half(lengths), counts).sum() / counts.sum()
+
+    run_stage("polish", list(model.parameters()), args.rate / 3, args.fresh_steps, given, loss)
+    print(f"validation WER {error_rate(model, 200):.2f} %", flush=True)
 
 
 def arguments() -> argparse.Namespace:
@@ -223,6 +261,10 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--out", type=Path, default=Path("src/coldmark/workloads/rnnt"), help="folder")
     parser.add_argument("--steps", type=int, default=4000, help="of the whole network")
     parser.add_argument("--letter-steps", type=int, default=1500, help="of the encoder alone")
+    parser.add_argument(
+        "--fresh-utterances", type=int, default=10_000, help="further ones, for the last steps"
+    )
+    parser.add_argument("--fresh-steps", type=int, default=1500, help="on those")
     parser.add_argument("--utterances", type=int, default=10_000, help="that are trained on")
     parser.add_argument("--batch", type=int, default=32, help="utterances per step")
     parser.add_argument("--rate", type=float, default=0.003, help="peak learning rate")
@@ -233,7 +275,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=7, help="for weights and order")
     parser.add_argument("--threads", type=int, default=1, help="threads of PyTorch")
     parser.add_argument("--checkpoint", type=Path, help="where trained weights are kept (npz)")
-    parser.add_argument("--weights", type=Path, help="weights that were kept, instead of training")
+    parser.add_argument("--weights", type=Path, help="weights that were kept, instead of all but polishing")
     parser.add_argument("--minutes", type=float, default=0.0, help="that training had taken, with --weights")
     return parser.parse_args()
 
@@ -273,6 +315,7 @@ def write(
     hashes = [hashlib.sha256(path.read_bytes()).hexdigest() for path in paths]
     frames = round(float(FRONT_END.frames(said.samples).mean()))
     labels = sum(map(len, said.texts))
+    accuracy = 100 * (1 - int(errors.sum()) / int(words.sum()))
     macs = encoder_macs(shape, frames) + decoder_macs(
         shape, (frames + 1) // 2, round(labels / len(said.texts))
     )
@@ -292,6 +335,8 @@ training_seed = {TRAINING_SEED}  # utterances 0 to training_utterances - 1 of th
 training_utterances = {args.utterances}
 letter_steps = {args.letter_steps}  # of the encoder alone
 steps = {args.steps}  # of the whole network
+fresh_utterances = {args.fresh_utterances}  # the next ones of this seed
+fresh_steps = {args.fresh_steps}  # of the whole network on those, at a third of the rate
 batch = {args.batch}  # utterances per step
 peak_rate = {args.rate}  # learning rate at the top of each stage's one-cycle schedule
 network_seed = {args.seed}  # weights at the start and order
@@ -307,7 +352,7 @@ heldout_sha256 = "{said.sha256}"  # over all waveforms in index order
 words = {words.sum()}
 labels = {labels}
 reference_errors = {errors.sum()}  # words, FP32 by onnxruntime on a CPU
-reference_accuracy_percent = {100 * (1 - int(errors.sum()) / int(words.sum()))!r}  # 100 minus the word error rate
+reference_accuracy_percent = {accuracy!r}  # 100 minus the word error rate
 """
     (args.out / "mini.toml").write_text(text, encoding="utf-8")
     print(text)
@@ -327,13 +372,15 @@ def main() -> None:
             model.load_state_dict({name: torch.from_numpy(kept[name]) for name in kept})
     else:
         print(parameters(shape), "parameters", flush=True)
-        said = spoken(args.utterances)
+        said = spoken(0, args.utterances)
         print(f"{len(said)} utterances, {time.perf_counter() - start:.0f} s", flush=True)
         train(model, said, args)
+    if args.fresh_steps:
+        polish(model, args)
     weights = {name: tensor.numpy() for name, tensor in model.state_dict().items()}
     if args.checkpoint:
         np.savez(args.checkpoint, **weights)
-    write(args, shape, weights, args.minutes or (time.perf_counter() - start) / 60)
+    write(args, shape, weights, args.minutes + (time.perf_counter() - start) / 60)
 
 
 if __name__ == "__main__":

@@ -340,7 +340,7 @@ def _alternate(weights: dict[str, NDArray[np.float32]], name: str, hidden: int) 
 
 
 def _agree(weights: dict[str, NDArray[np.float32]], said: int) -> None:
-    """Let two units of the joint raise the blank where unit 0 of both sides differ; the other starts at `said`."""
+    """Let two units of the joint raise the blank where unit 0 of both differ; the other side starts at `said`."""
     first, last = weights["joint.net.0.weight"], weights["joint.net.3.weight"]
     for unit, sign in ((0, 20.0), (1, -20.0)):
         first[unit] = 0.0

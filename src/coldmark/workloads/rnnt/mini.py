@@ -33,6 +33,8 @@ class Training:
     training_utterances: int
     letter_steps: int
     steps: int
+    fresh_utterances: int
+    fresh_steps: int
     batch: int
     peak_rate: float
     network_seed: int

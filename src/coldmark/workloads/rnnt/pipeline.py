@@ -82,9 +82,17 @@ def _ports(
     return tuple(have[name] for name in inputs)
 
 
-def batch_sizes(batch: int) -> tuple[int, ...]:
-    """Batch sizes that are computed, ascending: fine where a step up costs latency, then the largest."""
-    return tuple(sorted({batch, *(size for size in (1, 2, 4, 8, 16) if size < batch)}))
+def decoder_sizes(batch: int) -> tuple[int, ...]:
+    """Batch sizes of a decoding step, ascending: fine, because a batch shrinks as its utterances end."""
+    return tuple(sorted({batch, *(2**power for power in range(batch.bit_length()) if 2**power < batch)}))
+
+
+def encoder_sizes(batch: int) -> tuple[int, ...]:
+    """Batch sizes of the encoder, ascending: fine where load decides, coarse where only the last is not full.
+
+    Each is run once at every length before the clock starts, which a large encoder makes felt.
+    """
+    return tuple(size for size in decoder_sizes(batch) if batch <= 8 or size in (8, batch))
 
 
 def padded_lengths(longest: int) -> tuple[int, ...]:
@@ -104,7 +112,6 @@ def pipeline(graphs: Graphs, front_end: FrontEnd, library: AudioLibrary, longest
     lengths = padded_lengths(longest)
 
     def networks(batch: int) -> tuple[Network, ...]:
-        sizes = batch_sizes(batch)
         parts, width = graphs.state
         return (
             Network(
@@ -112,7 +119,9 @@ def pipeline(graphs: Graphs, front_end: FrontEnd, library: AudioLibrary, longest
                 path=graphs.encoder,
                 inputs=("features", "lengths"),
                 outputs=("heard",),
-                profiles=tuple(((t, n, graphs.features), (n,)) for n in sizes for t in lengths),
+                profiles=tuple(
+                    ((t, n, graphs.features), (n,)) for n in encoder_sizes(batch) for t in lengths
+                ),
                 dynamic=True,
             ),
             Network(
@@ -120,12 +129,14 @@ def pipeline(graphs: Graphs, front_end: FrontEnd, library: AudioLibrary, longest
                 path=graphs.decoder,
                 inputs=("symbol", "state", "heard"),
                 outputs=("logits", "next_state"),
-                profiles=tuple(((n,), (parts, n, width), (n, WINDOW, graphs.joint)) for n in sizes),
+                profiles=tuple(
+                    ((n,), (parts, n, width), (n, WINDOW, graphs.joint)) for n in decoder_sizes(batch)
+                ),
             ),
         )
 
     def lane(compiled: Mapping[str, Compiled], batch: int) -> Recogniser:
-        return Recogniser(graphs, front_end, library, compiled, batch_sizes(batch), lengths)
+        return Recogniser(graphs, front_end, library, compiled, batch, lengths)
 
     return Pipeline(networks=networks, open=lane, batch=BATCH, size=library.size)
 
@@ -139,15 +150,15 @@ class Recogniser:
         front_end: FrontEnd,
         library: AudioLibrary,
         compiled: Mapping[str, Compiled],
-        sizes: Sequence[int],
+        batch: int,
         lengths: Sequence[int],
     ) -> None:
         self._front_end = front_end
         self._library = library
         self._encoder = compiled["encoder"]
-        self._sizes, self._lengths = sizes, lengths
-        self._features = np.zeros(lengths[-1] * sizes[-1] * graphs.features, np.float32)
-        self._greedy = Greedy(compiled["decoder"], sizes, WINDOW, graphs.state, graphs.joint)
+        self._sizes, self._lengths = encoder_sizes(batch), lengths
+        self._features = np.zeros(lengths[-1] * batch * graphs.features, np.float32)
+        self._greedy = Greedy(compiled["decoder"], decoder_sizes(batch), WINDOW, graphs.state, graphs.joint)
 
     def __call__(self, indices: Indices) -> Answers:
         """Labels of each utterance, little-endian int64."""
