@@ -310,8 +310,8 @@ def seeded(shape: Shape, seed: int = SEED) -> dict[str, NDArray[np.float32]]:
     """Random weights by name: performance only.
 
     Plain random weights say nothing for seconds and then thirty labels at a frame, which is no fair load for
-    a decoder. So one unit of the encoder changes its sign with every frame, one of the prediction network with
-    every label, and the joint lets a label pass only where both agree: at most one a frame.
+    a decoder. So one unit of the encoder changes its sign with every frame, one of the prediction network
+    with every label, and the joint lets a label pass only where both agree: at most one a frame.
     """
     rng = np.random.default_rng(seed)
     found: dict[str, NDArray[np.float32]] = {}
@@ -340,7 +340,10 @@ def _alternate(weights: dict[str, NDArray[np.float32]], name: str, hidden: int) 
 
 
 def _agree(weights: dict[str, NDArray[np.float32]], said: int) -> None:
-    """Let two units of the joint raise the blank where unit 0 of both differ; the other side starts at `said`."""
+    """Let two units of the joint raise the blank where unit 0 of both sides differ.
+
+    `said` is the column at which the prediction network's side of the joint begins.
+    """
     first, last = weights["joint.net.0.weight"], weights["joint.net.3.weight"]
     for unit, sign in ((0, 20.0), (1, -20.0)):
         first[unit] = 0.0
