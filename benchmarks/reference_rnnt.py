@@ -19,7 +19,7 @@ UTTERANCES = 16
 
 
 def reference_rate(model_path: Path | None, task: Any, seconds: float) -> float:
-    """Utterances/s, waveform to labels. The graphs are those of the task's pipeline; `model_path` is not read."""
+    """Utterances/s, waveform to labels, by the graphs of the task's pipeline; `model_path` is not read."""
     encoder, decoder = (
         ort.InferenceSession(str(network.path), providers=["CPUExecutionProvider"])
         for network in task.model.networks(1)
