@@ -1,0 +1,1 @@
+"""Speech recognition: an RNN-T from waveform to letters."""

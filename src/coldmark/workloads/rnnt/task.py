@@ -1,0 +1,80 @@
+"""RNN-T opened with one of its model sources."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from coldmark.core.errors import ConfigError, did_you_mean
+from coldmark.workloads.rnnt import mini
+from coldmark.workloads.rnnt.full import open_full
+from coldmark.workloads.rnnt.librispeech import MANIFEST, Recordings
+from coldmark.workloads.rnnt.official import model_folder, open_recordings
+from coldmark.workloads.rnnt.pipeline import Graphs
+from coldmark.workloads.task import Task
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """`--set model.path=...`, `--set data.path=...` and, where it lies elsewhere, `--set
+    data.manifest=...`."""
+
+    model_path: Path | None = None
+    data_path: Path | None = None
+    data_manifest: Path | None = None
+
+
+def open_task(workload: str, source: str, options: Options, *, cache: Path, need_model: bool = True) -> Task:
+    """The task with a model source: `mini`, `full`, `official`, or a folder with encoder.onnx and
+    decoder.onnx."""
+    if source == "mini":
+        return mini.open_mini(cache)
+    if source == "full":
+        return open_full(cache, need_model)
+    if source == "official":
+        return _official(options)
+    path = Path(source)
+    if not path.exists():
+        raise ConfigError(
+            f"no model source {source!r}",
+            where="--model",
+            hint=did_you_mean(source, ["mini", "full", "official"]) + ", or a folder with two ONNX graphs",
+        )
+    return _own(model_folder(path), options, cache)
+
+
+def _official(options: Options) -> Task:
+    for key, value, what in (
+        ("model.path", options.model_path, "a folder with MLPerf's model as encoder.onnx and decoder.onnx"),
+        ("data.path", options.data_path, f"the folder with {MANIFEST} and the audio"),
+    ):
+        if value is None:
+            raise ConfigError(
+                f"--model official needs {key}, {what}", where="--set", hint=f"add --set {key}=/path/to/it"
+            )
+    assert options.model_path is not None
+    assert options.data_path is not None
+    return open_recordings(
+        graphs := model_folder(options.model_path),
+        Recordings(options.data_path, options.data_manifest),
+        _record(graphs) | {"data": str(options.data_path)},
+        official=True,
+    )
+
+
+def _own(graphs: Graphs, options: Options, cache: Path) -> Task:
+    """A model of the user's: what it takes in says on which set it is run."""
+    if graphs.features == mini.FRONT_END.width:
+        return mini.open_on_heldout(graphs, cache, _record(graphs))
+    if options.data_path is None:
+        raise ConfigError(
+            "a model at 16 kHz needs data.path, LibriSpeech dev-clean",
+            where="--set",
+            hint=f"add --set data.path=/folder/with/{MANIFEST}",
+        )
+    said = Recordings(options.data_path, options.data_manifest)
+    return open_recordings(graphs, said, _record(graphs), official=False)
+
+
+def _record(graphs: Graphs) -> dict[str, str]:
+    return {"model_sha256": graphs.sha256, "weights": "given by path"}
