@@ -14,6 +14,8 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from coldmark.workloads.retinanet.suppress import pairs
+
 THRESHOLDS = np.linspace(0.5, 0.95, 10)
 RECALLS = np.linspace(0.0, 1.0, 101)
 MOST = 100  # detections of a class in an image
@@ -62,9 +64,7 @@ def match(truth: Truth, found: Detections, images: int, classes: int) -> Matches
     truth_key = (truth.image * classes + truth.label)[truth_rows]
     key = image * classes + label
     low, high = np.searchsorted(truth_key, key, "left"), np.searchsorted(truth_key, key, "right")
-    counts = high - low
-    detection = np.repeat(np.arange(len(rows)), counts)
-    target = low[detection] + np.arange(len(detection)) - np.repeat(np.cumsum(counts) - counts, counts)
+    detection, target = pairs(low, high)
     overlap = _overlap(
         found.boxes[rows[detection]], truth.boxes[truth_rows[target]], truth.crowd[truth_rows[target]]
     )
