@@ -243,6 +243,17 @@ def _strides(node: onnx.NodeProto) -> list[int]:
     return next(list(a.ints) for a in node.attribute if a.name == "strides")
 
 
+def test_multiply_accumulates_of_full_by_hand() -> None:
+    total, inn, side = 3 * 64 * 7 * 7 * 112 * 112, 64, 56
+    for blocks, width, stride in architecture.STAGES:
+        for block in range(blocks):
+            out = side // (stride if block == 0 else 1)
+            total += inn * width * side * side + 9 * width * width * out * out + width * 4 * width * out * out
+            total += inn * 4 * width * out * out if block == 0 else 0
+            inn, side = 4 * width, out
+    assert total + 2048 * 1000 == architecture.MACS
+
+
 def test_full_weights_follow_from_the_seed() -> None:
     one, two, other = (architecture.build(seed) for seed in (5, 5, 6))
     assert one.SerializeToString() == two.SerializeToString() != other.SerializeToString()
