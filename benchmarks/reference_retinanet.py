@@ -1,7 +1,7 @@
 """RetinaNet the reference way: ONNX Runtime, FP32, default threads, one image after another.
 
-MLPerf's own file decodes its boxes in the graph; ours are decoded in Python, by the same steps, so the peer is
-given that too. What is the harness's own is done as it does it: a Python list a detection.
+MLPerf's own file decodes its boxes in the graph; ours are decoded in Python, by the same steps, so the peer
+is given that too. What is the harness's own is done as it does it: a Python list a detection.
 """
 
 from __future__ import annotations

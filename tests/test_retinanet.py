@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,7 @@ from coldmark.workloads.retinanet.sizes import convolutions, macs, parameters
 from coldmark.workloads.retinanet.task import Options
 from coldmark.workloads.rows import RowLibrary
 from coldmark.workloads.task import Task, find_workload
+from conftest import SMALL
 
 TINY = Plan(
     side=128,
@@ -231,6 +233,7 @@ def put(kind: str, row: int, **values: Any) -> Callable[[dict[str, Any]], None]:
         (put("annotations", 2, bbox=[5, 10, 3]), r"annotations\[2\]: bbox is .* not four numbers"),
         (put("annotations", 2, bbox=[5, 10, 3, float("nan")]), "not four numbers"),
         (put("annotations", 2, bbox=None), "not four numbers"),
+        (put("annotations", 2, bbox=[0, 0, 10**400, 10]), r"annotations\[2\]: the box"),
         (put("annotations", 2, category_id=264), r"annotations\[2\]: category id 264 is outside the table"),
         (put("annotations", 2, category_id=-1), "outside the table"),
         (put("annotations", 2, category_id="1"), "outside the table"),
@@ -485,3 +488,59 @@ def test_a_damaged_cache_is_made_again(tmp_path: Path) -> None:
     assert np.allclose(again.preprocessed(0), first.image.transpose(2, 0, 1) / 255)
     mine = again.truth.image == 0
     assert np.allclose(again.truth.boxes[mine, 2:], first.boxes[:, 2:] - first.boxes[:, :2])
+
+
+# -- through the command -----------------------------------------------------------------------------
+
+Coldmark = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def flags(official: dict[str, Path]) -> tuple[str, ...]:
+    """What `--model official` needs, as a user types it."""
+    return (
+        "--model",
+        "official",
+        "--set",
+        f"model.path={official['model_path']}",
+        "--set",
+        f"data.path={official['data_path']}",
+    )
+
+
+@pytest.mark.loadgen
+@pytest.mark.parametrize("backend", ["openvino", "onnxruntime"])
+def test_official_files_are_scored_from_loadgens_own_log(
+    backend: str, official: dict[str, Path], coldmark: Coldmark
+) -> None:
+    done = coldmark(
+        "run",
+        "retinanet",
+        *SMALL,
+        *("--scenario", "Offline", "--suite", "datacenter", "--mode", "accuracy", "--backend", backend),
+        *flags(official),
+        "--json",
+    )
+    assert done.returncode == 0, done.stderr
+    accuracy = json.loads(done.stdout)["accuracy"]
+    assert accuracy["value"] == pytest.approx(100)
+    assert accuracy["samples"] == 6
+
+
+@pytest.mark.loadgen
+def test_mini_holds_single_stream(coldmark: Coldmark) -> None:
+    done = coldmark(
+        "run",
+        "retinanet",
+        *SMALL,
+        *("--scenario", "SingleStream", "--suite", "edge", "--set", "test.min_query_count=70", "--json"),
+    )
+    assert done.returncode in (0, 3), done.stderr
+    record = json.loads(done.stdout)
+    assert record["metric"]["value"] > 0
+
+
+def test_bad_annotations_end_with_exit_code_6(official: dict[str, Path], coldmark: Coldmark) -> None:
+    change(official["data_path"], put("annotations", 3, bbox=[0, 0, 5000, 1]))
+    done = coldmark("run", "retinanet", *SMALL, "--scenario", "Offline", *flags(official))
+    assert done.returncode == 6
+    assert "annotations[3]: the box [0, 0, 5000, 1] lies outside its image of 121x90 px" in done.stderr
