@@ -453,9 +453,10 @@ def test_mini_reaches_about_its_reference_on_part_of_the_set() -> None:
 
 def test_sets_of_scenes_have_seeds_of_their_own() -> None:
     seeds = {scenes.TRAINING_SEED, scenes.VALIDATION_SEED, scenes.HELDOUT_SEED, scenes.CALIBRATION_SEED}
-    assert len(seeds) == 4
+    assert len(seeds | {scenes.HARD_SEED}) == 5
     facts = mini_file()
     assert facts.training.training_seed == scenes.TRAINING_SEED
+    assert facts.training.hard_seed == scenes.HARD_SEED
     assert facts.heldout.heldout_seed == scenes.HELDOUT_SEED
     some = scenes.calibration(3)
     assert some.shape == (3, 128, 128, 3)

@@ -23,12 +23,14 @@ FOLDER = ROOT / "training" / "retinanet"
 
 
 def test_the_training_script_makes_a_model_and_its_facts(tmp_path: Path) -> None:
-    small = ("--scenes", "128", "--epochs", "1", "--heldout", "60", "--validation", "40")
+    first = ("--hard-scenes", "128", "--hard-epochs", "1")
+    small = ("--scenes", "64", "--epochs", "1", "--heldout", "60", "--validation", "40")
     done = subprocess.run(
         [
             sys.executable,
             str(FOLDER / "train.py"),
             *("--out", str(tmp_path), "--cache", str(tmp_path / "cache")),
+            *first,
             *small,
         ],
         capture_output=True,
@@ -56,10 +58,10 @@ def test_the_onnx_builder_computes_what_the_trained_network_computes(monkeypatch
     model.train()
     with torch.no_grad():
         model(images)  # moves the normalisations away from their start
-        model.eval()
+        model.fold()
         logits, deltas = (part.numpy() for part in model(images))
     session = ort.InferenceSession(
-        build(MINI, model.folded()).SerializeToString(), providers=["CPUExecutionProvider"]
+        build(MINI, model.weights()).SerializeToString(), providers=["CPUExecutionProvider"]
     )
     pixels = images.numpy().transpose(0, 3, 1, 2) / np.float32(255)
     outputs = session.run(list(output_names()), {"image": pixels})

@@ -132,16 +132,21 @@ class RetinaNet(nn.Module):
             outputs.append(y.reshape(n, h * w * PER_CELL, values))
         return torch.cat(outputs, 1)
 
-    def folded(self) -> dict[str, NDArray[np.float32]]:
-        """Weights by the builder's names, normalisations merged into the convolutions."""
+    def fold(self) -> None:
+        """Merge the normalisations into the convolutions, in place: from then on they stay as they are."""
         self.eval()
+        for name in list(self.norms):
+            conv, norm = self.convs[name], self.norms[name]
+            assert isinstance(conv, nn.Conv2d)
+            assert isinstance(norm, nn.BatchNorm2d)
+            self.convs[name] = fuse_conv_bn_eval(conv, norm)
+        self.norms = nn.ModuleDict()
+
+    def weights(self) -> dict[str, NDArray[np.float32]]:
+        """Weights of the folded network by the builder's names."""
         found: dict[str, NDArray[np.float32]] = {}
         for name, conv in self.convs.items():
             assert isinstance(conv, nn.Conv2d)
-            if name in self.norms:
-                norm = self.norms[name]
-                assert isinstance(norm, nn.BatchNorm2d)
-                conv = fuse_conv_bn_eval(conv, norm)
             assert conv.bias is not None
             dotted = name.replace("_", ".")
             found[f"{dotted}.weight"] = conv.weight.detach().numpy()

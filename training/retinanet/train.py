@@ -44,11 +44,11 @@ Set = tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.int64]]
 """Images [n, side, side, 3], boxes [n, MAX_OBJECTS, 4] padded with 0, labels [n, MAX_OBJECTS] with -1."""
 
 
-def _chunk(task: tuple[int, int, int]) -> Set:
+def _chunk(task: tuple[int, int, int, scenes.Style]) -> Set:
     """Draw scenes start to stop of a seed."""
-    seed, start, stop = task
+    seed, start, stop, style = task
     cv2.setNumThreads(1)  # one process per core already
-    drawn = [scenes.draw(seed, index) for index in range(start, stop)]
+    drawn = [scenes.draw(seed, index, style) for index in range(start, stop)]
     boxes = np.zeros((len(drawn), scenes.MAX_OBJECTS, 4), np.float32)
     labels = np.full((len(drawn), scenes.MAX_OBJECTS), -1, np.int64)
     for row, scene in enumerate(drawn):
@@ -57,14 +57,14 @@ def _chunk(task: tuple[int, int, int]) -> Set:
     return np.stack([scene.image for scene in drawn]), boxes, labels
 
 
-def load_set(cache: Path, seed: int, count: int, workers: int) -> Set:
+def load_set(cache: Path, seed: int, count: int, style: scenes.Style, workers: int) -> Set:
     """A whole set, from the cache folder when drawn before by the same code."""
-    code = Path(str(scenes.__file__)).read_bytes()
+    code = Path(str(scenes.__file__)).read_bytes() + repr(style).encode()
     stem = f"scenes-{seed}-{count}-{hashlib.sha256(code).hexdigest()[:12]}"
     files = [cache / f"{stem}-{part}.npy" for part in ("images", "boxes", "labels")]
     if not all(file.exists() for file in files):
         cache.mkdir(parents=True, exist_ok=True)
-        tasks = [(seed, start, min(start + CHUNK, count)) for start in range(0, count, CHUNK)]
+        tasks = [(seed, start, min(start + CHUNK, count), style) for start in range(0, count, CHUNK)]
         with ProcessPoolExecutor(workers) as pool:
             parts = list(pool.map(_chunk, tasks))
         for file, arrays in zip(files, zip(*parts, strict=True), strict=True):
@@ -92,17 +92,17 @@ def augment(images: Tensor, boxes: Tensor, generator: torch.Generator) -> tuple[
     return images[..., torch.randperm(3, generator=generator)], boxes * real
 
 
-def train(model: RetinaNet, data: Set, args: argparse.Namespace) -> None:
+def train(model: RetinaNet, data: Set, epochs: int, rate: float, args: argparse.Namespace) -> None:
     """Train in place: AdamW, one-cycle schedule, bfloat16 convolutions with float32 weights."""
     images, boxes, labels = (torch.from_numpy(part) for part in data)
     anchors = torch.from_numpy(all_anchors(MINI.side, MINI.cells, MINI.bases))
     generator = torch.Generator().manual_seed(args.seed)
     steps = len(images) // args.batch
-    optimizer = torch.optim.AdamW(model.parameters(), lr=args.rate, weight_decay=0.02)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=rate, weight_decay=0.02)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, args.rate, total_steps=steps * args.epochs, pct_start=0.1, cycle_momentum=False
+        optimizer, rate, total_steps=steps * epochs, pct_start=0.1, cycle_momentum=False
     )
-    for epoch in range(args.epochs):
+    for epoch in range(epochs):
         model.train()
         start, total = time.perf_counter(), 0.0
         order = torch.randperm(len(images), generator=generator)[: steps * args.batch]
@@ -120,7 +120,7 @@ def train(model: RetinaNet, data: Set, args: argparse.Namespace) -> None:
             if step % 50 == 0:
                 print(f"step {step}/{steps}: loss {total / step:.3f}", flush=True)
         seconds = time.perf_counter() - start
-        print(f"epoch {epoch + 1}/{args.epochs}: loss {total / steps:.3f}, {seconds:.0f} s", flush=True)
+        print(f"epoch {epoch + 1}/{epochs}: loss {total / steps:.3f}, {seconds:.0f} s", flush=True)
 
 
 @dataclass(frozen=True)
@@ -162,11 +162,15 @@ classes = [  # in label order
 ]
 
 [training]
-training_seed = {scenes.TRAINING_SEED}  # scenes 0 to training_scenes - 1 of this seed
-training_scenes = {args.scenes}
-epochs = {args.epochs}  # passes over the training scenes
+hard_seed = {scenes.HARD_SEED}  # harder scenes 0 to hard_scenes - 1 of this seed, trained on first
+hard_scenes = {args.hard_scenes}
+hard_epochs = {args.hard_epochs}  # passes over them
+hard_rate = {args.hard_rate}  # learning rate at the top of the one-cycle schedule
+training_seed = {scenes.TRAINING_SEED}  # scenes 0 to training_scenes - 1 of this seed, trained on then
+training_scenes = {args.scenes}  # with the normalisations folded into the convolutions
+epochs = {args.epochs}
+peak_rate = {args.rate}
 batch = {args.batch}  # scenes per step
-peak_rate = {args.rate}  # learning rate at the top of the one-cycle schedule
 network_seed = {args.seed}  # weights at the start, order and augmentation
 threads = {args.threads}  # of PyTorch; another count gives slightly other weights
 made_with = "{tools}, numpy {np.__version__}, OpenCV {cv2.__version__}"
@@ -187,10 +191,13 @@ def arguments() -> argparse.Namespace:
     parser.add_argument(
         "--cache", type=Path, default=Path(tempfile.gettempdir()) / "coldmark-mini", help="drawn scenes"
     )
-    parser.add_argument("--scenes", type=int, default=16_000, help="training scenes")
-    parser.add_argument("--epochs", type=int, default=6)
+    parser.add_argument("--hard-scenes", type=int, default=16_000, help="scenes trained on first")
+    parser.add_argument("--hard-epochs", type=int, default=6)
+    parser.add_argument("--hard-rate", type=float, default=0.003, help="peak learning rate on them")
+    parser.add_argument("--scenes", type=int, default=10_000, help="scenes like those of the task")
+    parser.add_argument("--epochs", type=int, default=4)
     parser.add_argument("--batch", type=int, default=32, help="scenes per step")
-    parser.add_argument("--rate", type=float, default=0.003, help="peak learning rate")
+    parser.add_argument("--rate", type=float, default=0.001, help="peak learning rate on these")
     parser.add_argument("--seed", type=int, default=7, help="for weights, order and augmentation")
     parser.add_argument("--threads", type=int, default=1, help="threads of PyTorch and worker processes")
     parser.add_argument("--heldout", type=int, default=2000, help="held-out scenes")
@@ -200,13 +207,21 @@ def arguments() -> argparse.Namespace:
 
 def main() -> None:
     args = arguments()
-    data = load_set(args.cache, scenes.TRAINING_SEED, args.scenes, args.threads)
     torch.set_num_threads(args.threads)
     model = RetinaNet(MINI, torch.Generator().manual_seed(args.seed))
     model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    train(model, data, args)
+    hard = load_set(args.cache, scenes.HARD_SEED, args.hard_scenes, scenes.HARD, args.threads)
+    train(model, hard, args.hard_epochs, args.hard_rate, args)
+    model.fold()
+    data = load_set(args.cache, scenes.TRAINING_SEED, args.scenes, scenes.PLAIN, args.threads)
+    train(model, data, args.epochs, args.rate, args)
+    write(model, args)
+
+
+def write(model: RetinaNet, args: argparse.Namespace) -> None:
+    """The ONNX file and its facts."""
     path = args.out / "mini.onnx"
-    onnx.save_model(build(MINI, model.folded()), path)
+    onnx.save_model(build(MINI, model.weights()), path)
     print("validation:", evaluate(path, scenes.VALIDATION_SEED, args.validation, args.cache).score.line)
     text = facts(args, path, evaluate(path, scenes.HELDOUT_SEED, args.heldout, args.cache))
     path.with_suffix(".toml").write_text(text, encoding="utf-8")

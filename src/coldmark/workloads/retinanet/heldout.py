@@ -15,7 +15,7 @@ from coldmark.workloads.retinanet.preprocess import from_pixels
 from coldmark.workloads.retinanet.scenes import CLASSES, SIDE, draw
 from coldmark.workloads.retinanet.score import Images
 
-VERSION = 1
+VERSION = 2
 """Part of the file's name: a change of `scenes.draw` needs a new one."""
 
 

@@ -23,11 +23,15 @@ PERFORMANCE_COUNT = 256  # more than the round's 64, so that scenes with many ob
 class Training:
     """How the shipped model was made."""
 
+    hard_seed: int
+    hard_scenes: int
+    hard_epochs: int
+    hard_rate: float
     training_seed: int
     training_scenes: int
     epochs: int
-    batch: int
     peak_rate: float
+    batch: int
     network_seed: int
     threads: int
     made_with: str

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-BLOCK = 64
+BLOCK = 16
 """Rows of a group that are decided together: work is rows times this, not rows squared."""
 
 Rows = NDArray[np.int64]
@@ -33,7 +33,9 @@ def suppress(boxes: NDArray[np.float32], groups: Rows, threshold: float) -> Rows
         low, high = (np.searchsorted(groups[best], groups[others], side) for side in ("left", "right"))
         later, earlier = pairs(low, high)
         lost = later[overlap(boxes[others[later]], boxes[best[earlier]]) > threshold]
-        rows = np.delete(others, lost)
+        left = np.ones(len(others), np.bool_)
+        left[lost] = False
+        rows = others[left]
     return np.sort(np.concatenate(kept))
 
 
