@@ -100,6 +100,22 @@ def test_an_accuracy_log_gives_indices_and_bytes(tmp_path: Path) -> None:
     assert log.answers == [b"\x00\x00\x80\x3f", b""]
 
 
+def test_a_large_accuracy_log_is_read_one_answer_at_a_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("coldmark.loadgen.log.HELD_BYTES", 10)
+    path = tmp_path / "mlperf_log_accuracy.json"
+    path.write_text(GOOD)
+    answers = parse_accuracy(path).answers
+    assert not isinstance(answers, list)
+    assert len(answers) == 2
+    assert list(answers) == [b"\x00\x00\x80\x3f", b""]
+    assert list(answers[:1]) == [b"\x00\x00\x80\x3f"]
+    path.write_text("x" * 80)
+    with pytest.raises(DataError, match="changed while it was read"):
+        list(answers)
+
+
 @pytest.mark.parametrize(
     "bad", [GOOD.replace("]", ""), GOOD.replace("qsl_idx", "idx"), GOOD.replace("803F", "803")]
 )

@@ -14,7 +14,7 @@ from coldmark.core.nouns import Length, Mode, Scenario, Severity, Suite
 from coldmark.core.runlog import LogLine, RunLog
 from coldmark.core.settings import TestSettings
 from coldmark.rules.book import load_book, load_length, rounds
-from coldmark.rules.run_checks import CHECKS, CheckedRun, check_run, expected_effective
+from coldmark.rules.run_checks import CHECKS, CheckedRun, check_run, expected_effective, issued_at_least
 
 BOOK = load_book("v2.1")
 
@@ -181,6 +181,31 @@ def test_a_setting_that_departs_from_the_round_is_found(rule: str, changes: dict
     assert rule in {f.rule for f in check_run(shorter)}
 
 
+@pytest.mark.parametrize(
+    ("latency_ns", "count", "least", "issued"),
+    [
+        (1_126_400_000, 43, 1024, 1075),  # published v2.1 logs, 600 s
+        (552_000_000, 43, 1024, 2193),
+        (600_000_000, 43, 1024, 2021),
+        (None, 42, 100, 126),
+        (None, 42, 84, 126),  # one pass more where the count is whole already
+    ],
+)
+def test_equal_issue_goes_over_the_loaded_set_in_whole_passes(
+    latency_ns: int | None, count: int, least: int, issued: int
+) -> None:
+    settings = replace(
+        good_run(Scenario.SINGLE_STREAM).settings,
+        min_duration_ms=600_000,
+        min_query_count=least,
+        performance_sample_count=count,
+        expected_latency_ns=latency_ns,
+        sample_concatenate_permutation=True,
+    )
+    assert issued_at_least(settings) == issued
+    assert issued_at_least(replace(settings, sample_concatenate_permutation=False)) == least
+
+
 def test_samples_a_query_are_the_rounds() -> None:
     assert broken(good_run(Scenario.MULTI_STREAM, samples_per_query=4)) == {"samples.per_query"}
 
@@ -214,6 +239,14 @@ def test_a_result_that_does_not_follow_from_its_log_is_doubted(
     scenario: Scenario, values: dict[str, Any]
 ) -> None:
     assert broken(with_values(good_run(scenario), **values)) == {"result.plausible"}
+
+
+def test_a_query_that_equal_issue_padded_is_counted_as_it_was_issued() -> None:
+    # 84 samples in 22 s; LoadGen planned 50 and issued two whole passes of 42.
+    values = {"effective_samples_per_query": 50, "result_max_latency_ns": 22_000_000_000}
+    run = with_values(good_run(Scenario.OFFLINE), **values, result_samples_per_second=84 / 22)
+    assert "result.plausible" in broken(run)
+    assert "result.plausible" not in broken(with_values(run, generated_samples_per_query=84))
 
 
 def test_the_rate_of_few_arrivals_may_scatter() -> None:

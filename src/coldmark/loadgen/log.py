@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,10 @@ DETAIL, SUMMARY, ACCURACY = "mlperf_log_detail.txt", "mlperf_log_summary.txt", "
 MARK = ":::MLLOG "
 MAX_DETAIL_BYTES = 256 * 1024 * 1024
 MAX_ACCURACY_BYTES = 4 * 1024 * 1024 * 1024
+MAX_ENTRY_BYTES = 512 * 1024 * 1024
+"""Longest line of an accuracy log: a volume of KiTS19 takes up to about 210 MB."""
+HELD_BYTES = 128 * 1024 * 1024
+"""Answers of a larger log are not held in memory, but read one at a time."""
 
 
 def parse_detail(path: Path) -> RunLog:
@@ -108,7 +113,33 @@ class AccuracyLog:
     """The answers of a test: index of each sample, shape [n], and its bytes."""
 
     indices: NDArray[np.int64]
-    answers: list[bytes]
+    answers: Sequence[bytes]
+
+
+class _OnDisk(Sequence[bytes]):
+    """Answers of a large log, each read and decoded when it is asked for."""
+
+    def __init__(self, path: Path, spans: list[tuple[int, int]]) -> None:
+        self._path = path
+        self._spans = spans  # where each answer's digits begin, and how many they are
+
+    def __len__(self) -> int:
+        return len(self._spans)
+
+    @overload
+    def __getitem__(self, at: int) -> bytes: ...
+    @overload
+    def __getitem__(self, at: slice) -> Sequence[bytes]: ...
+    def __getitem__(self, at: int | slice) -> bytes | Sequence[bytes]:
+        if isinstance(at, slice):
+            return _OnDisk(self._path, self._spans[at])
+        begin, length = self._spans[at]
+        try:
+            with self._path.open("rb") as file:
+                file.seek(begin)
+                return bytes.fromhex(file.read(length).decode("ascii"))
+        except (OSError, ValueError) as error:
+            raise DataError(f"changed while it was read: {error}", where=str(self._path)) from None
 
 
 _ENTRY = re.compile(
@@ -124,29 +155,34 @@ def parse_accuracy(path: Path) -> AccuracyLog:
     answered run is never read as a whole one.
     """
     indices: list[int] = []
+    spans: list[tuple[int, int]] = []
     answers: list[bytes] = []
-    closed = False
+    closed, begin = False, 0
     try:
-        if path.stat().st_size > MAX_ACCURACY_BYTES:
+        size = path.stat().st_size
+        if size > MAX_ACCURACY_BYTES:
             raise DataError(f"larger than {MAX_ACCURACY_BYTES >> 30} GiB, not read", where=str(path))
         with path.open("rb") as file:
-            for number, line in enumerate(file, 1):
-                text = line.strip()
-                if not closed and (match := _ENTRY.match(text)):
+            for number, line in enumerate(iter(lambda: file.readline(MAX_ENTRY_BYTES), b""), 1):
+                if not closed and (match := _ENTRY.match(line)):
                     indices.append(int(match[1]))
-                    answers.append(bytes.fromhex(match[2].decode("ascii")))
-                elif text == b"]":
+                    spans.append((begin + match.start(2), match.end(2) - match.start(2)))
+                    if spans[-1][1] % 2:
+                        raise DataError("odd number of hexadecimal digits", where=f"{path}:{number}")
+                    if size <= HELD_BYTES:
+                        answers.append(bytes.fromhex(match[2].decode("ascii")))
+                elif line.strip() == b"]":
                     closed = True
-                elif text not in (b"[", b""):
+                elif line.strip() not in (b"[", b""):
                     raise DataError(f"not an accuracy entry: {line[:60]!r}", where=f"{path}:{number}")
+                begin += len(line)
     except OSError as error:
         raise DataError(error.strerror or str(error), where=str(path)) from None
-    except ValueError as error:
-        raise DataError(f"odd number of hexadecimal digits: {error}", where=str(path)) from None
     if not closed:
         raise DataError(
             "the accuracy log breaks off before its closing bracket",
             where=str(path),
             hint="the test did not finish; run it again",
         )
-    return AccuracyLog(np.array(indices, dtype=np.int64), answers)
+    held = answers if size <= HELD_BYTES else _OnDisk(path, spans)
+    return AccuracyLog(np.array(indices, dtype=np.int64), held)

@@ -45,7 +45,13 @@ def accuracy_text(accuracy: Accuracy | None) -> str:
             else accuracy.reason or "-"
         )
     word = "passed" if accuracy.passed else "FAILED"
-    return f"{accuracy.value:.2f} {accuracy.unit} (target {accuracy.target:.2f}) {word}"
+    value, target = (_score(v, accuracy.unit) for v in (accuracy.value, accuracy.target))
+    return f"{value}{' ' * bool(accuracy.unit)}{accuracy.unit} (target {target}) {word}"
+
+
+def _score(value: float | None, unit: str) -> str:
+    """Two decimals of a percentage; four of a share of 1, where two would not tell 99 % from 99.9 %."""
+    return "-" if value is None else f"{value:.{2 if unit else 4}f}"
 
 
 def harness_text(record: RunRecord) -> str:
@@ -110,7 +116,8 @@ def _what_ran(record: RunRecord) -> str:
 def _interval(accuracy: Accuracy | None) -> str:
     if accuracy is None or accuracy.low is None or accuracy.high is None:
         return ""
-    return f"; {accuracy.samples} samples, 95 % interval {accuracy.low:.2f} to {accuracy.high:.2f}"
+    low, high = _score(accuracy.low, accuracy.unit), _score(accuracy.high, accuracy.unit)
+    return f"; {accuracy.samples} samples, 95 % interval {low} to {high}"
 
 
 def _metric_name(metric: Metric | None) -> str:

@@ -25,7 +25,9 @@ def recomputed(number: Number, scenario: Scenario) -> float | None:
     Offline: samples over the longest latency; Server: the target rate; the streams: the percentile.
     """
     if scenario is Scenario.OFFLINE:
-        n, worst = number("effective_samples_per_query"), number("result_max_latency_ns")
+        # Equal issue pads the query to whole passes after the effective settings are logged.
+        n = number("generated_samples_per_query") or number("effective_samples_per_query")
+        worst = number("result_max_latency_ns")
         return None if n is None or not worst else n / (worst * 1e-9)
     if scenario is Scenario.SERVER:
         return number("effective_target_qps")

@@ -20,6 +20,7 @@ from coldmark.core.sut import Model, SystemUnderTest
 from coldmark.loadgen.child import Child
 from coldmark.loadgen.official import OfficialTest
 from coldmark.loadgen.progress import Phase
+from coldmark.rules.run_checks import issued_at_least
 from coldmark.runs.rate import fill_open
 from coldmark.runs.resolve import Plan, base_settings, open_task, resolve
 from coldmark.store.rundir import write_whole
@@ -70,7 +71,7 @@ def _run(child: Child, job: Job, directory: Path) -> dict[str, Any]:
     child.progress.set("patience_ms", int(1000 * STALL_BATCHES * _batch_s(sut, before)))
     child.progress.set("expected", _expected_samples(plan, task, job.mode, sourced))
     if job.mode is Mode.PERFORMANCE and plan.spec.scenario is not Scenario.OFFLINE:
-        child.progress.set("floor", sourced.settings.min_query_count)
+        child.progress.set("floor", issued_at_least(sourced.settings))
     test.target = OfficialTest(sut, task.library, sourced.settings, child.progress, child.fail)
     child.phase(Phase.RUNNING)
     wall_s = test.target.run(directory)
@@ -125,7 +126,8 @@ def _expected_samples(plan: Plan, task: Task, mode: Mode, sourced: SourcedSettin
         return task.samples
     s = sourced.settings
     if plan.spec.scenario is Scenario.OFFLINE:
-        return max(s.min_query_count, int(1.1 * (s.target_qps or 0) * s.min_duration_ms / 1000))
+        n = max(s.min_query_count, int(1.1 * (s.target_qps or 0) * s.min_duration_ms / 1000))
+        return n + -n % s.performance_sample_count if s.sample_concatenate_permutation else n
     return 0
 
 

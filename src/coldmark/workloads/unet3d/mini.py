@@ -1,0 +1,123 @@
+"""The shipped small sibling: the model that comes with coldmark, its drawn cases and its gate."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from coldmark.core.codec import read_toml
+from coldmark.core.errors import DataError
+from coldmark.workloads.onnx_file import inspect
+from coldmark.workloads.task import Gate, Task, gate_ratio
+from coldmark.workloads.unet3d import sets
+from coldmark.workloads.unet3d.cases import CaseLibrary
+from coldmark.workloads.unet3d.dice import mean_dice
+from coldmark.workloads.unet3d.network import pipeline, window_model
+
+HASHED = 4  # cases that are drawn when the set is opened, to see that they are the same here
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Training:
+    """How the shipped model was made."""
+
+    training_seed: int
+    training_cases: int
+    steps: int
+    batch: int
+    peak_rate: float
+    filters: tuple[int, ...]
+    network_seed: int
+    threads: int
+    opset: int
+    made_with: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Heldout:
+    """The evaluation set, and what the FP32 model reached on it."""
+
+    heldout_seed: int
+    heldout_count: int
+    heldout_sha256: str  # over its first HASHED cases
+    reference_dice: float
+    reference_kidney: float
+    reference_tumour: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MiniFile:
+    """`mini.toml`: the facts of the shipped model, written by its training script."""
+
+    sha256: str
+    window: int
+    parameters: int
+    macs_per_window: int
+    training: Training
+    heldout: Heldout
+
+
+OTHER_SET = (
+    "the held-out volumes drawn here differ from those the reference was measured on; "
+    "the gate may be off by as much as that changes"
+)
+
+
+def mini_file() -> MiniFile:
+    """The facts of the shipped model."""
+    return read_toml(_shipped("mini.toml"), MiniFile)
+
+
+def _shipped(name: str) -> Path:
+    return Path(str(resources.files("coldmark.workloads.unet3d") / name))
+
+
+def open_mini(workload: str) -> Task:
+    facts = mini_file()
+    path = _shipped("mini.onnx")
+    signature = inspect(path)
+    if signature.sha256 != facts.sha256:
+        raise DataError(
+            "the shipped model is not the one that mini.toml describes",
+            where=str(path),
+            hint="reinstall coldmark",
+        )
+    held = heldout(facts)
+    cases: CaseLibrary = held["library"]
+    return Task(
+        model=pipeline(window_model(path, signature), cases),
+        gate=mini_gate(workload, facts),
+        facts={
+            "model_sha256": signature.sha256,
+            "weights": "trained for this project on drawn volumes",
+            "macs_per_sample": str(round(facts.macs_per_window * cases.mean_windows)),
+            **cases.facts(),
+        },
+        **held,
+    )
+
+
+def mini_gate(workload: str, facts: MiniFile) -> Gate:
+    held = facts.heldout
+    return Gate(
+        metric="DICE",
+        unit="",
+        reference=held.reference_dice,
+        ratio=gate_ratio(workload),
+        source=f"mini, FP32, {held.heldout_count} held-out cases (mini.toml)",
+    )
+
+
+def heldout(facts: MiniFile) -> dict[str, Any]:
+    """Samples and scorer of the held-out set."""
+    held = facts.heldout
+    seed, count = held.heldout_seed, held.heldout_count
+    same = sets.digest(seed, HASHED) == held.heldout_sha256
+    return {
+        "library": sets.library(seed, count),
+        "samples": count,
+        "scorer": mean_dice(count, lambda index: sets.labels(seed, index)),
+        "warnings": () if same else (OTHER_SET,),
+    }
