@@ -538,7 +538,8 @@ def test_mini_holds_single_stream(coldmark: Coldmark) -> None:
         "run",
         "retinanet",
         *("--length", "smoke", "--set", "test.min_duration_ms=1", "--set", "test.min_query_count=70"),
-        *("--set", "harness.bare_s=0.1", "--scenario", "SingleStream", "--suite", "edge", "--json"),
+        *("--set", "harness.bare_s=0.1", "--scenario", "SingleStream", "--suite", "edge"),
+        *("--mode", "performance", "--json"),
     )
     assert done.returncode in (0, 3), done.stderr
     record = json.loads(done.stdout)

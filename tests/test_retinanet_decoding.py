@@ -98,10 +98,13 @@ def test_a_chain_spares_the_box_whose_rival_is_gone() -> None:
 
 
 def heads(rng: np.random.Generator, n: int, spread: float) -> list[NDArray[np.float32]]:
-    """Random outputs of a two-level network: logits, then deltas."""
-    logits = [rng.normal(-4, spread, (n, 9 * CLASSES, c, c)).astype(np.float32) for c in CELLS]
-    deltas = [rng.normal(0, 0.3, (n, 36, c, c)).astype(np.float32) for c in CELLS]
-    return [*logits, *deltas]
+    """Random outputs of a two-level network: logits, no two of them alike, then deltas."""
+    shapes = [(n, 9 * CLASSES, c, c) for c in CELLS]
+    total = sum(math.prod(shape) for shape in shapes)
+    values = -4 + spread * (6 * rng.permutation(total) / total - 3)
+    parts = np.split(values.astype(np.float32), [math.prod(shapes[0])])
+    logits = [part.reshape(shape) for part, shape in zip(parts, shapes, strict=True)]
+    return [*logits, *(rng.normal(0, 0.3, (n, 36, c, c)).astype(np.float32) for c in CELLS)]
 
 
 def plain_detections(outputs: list[NDArray[np.float32]], image: int) -> list[tuple[float, int, list[float]]]:
