@@ -1,0 +1,1 @@
+"""Object detection with RetinaNet: mAP at 0.50:0.95 over a held-out set."""
