@@ -19,11 +19,17 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "runs": ("coldmark.cli.runs:runs", "List and show what was measured."),
     "published": ("coldmark.cli.published:published", "Import, query and show published results."),
     "podium": ("coldmark.cli.podium:podium", "Rank published results, and place a run among them."),
+    "sensors": ("coldmark.cli.sensors:sensors", "List this machine's sensors, and what is missing and why."),
     "system": ("coldmark.cli.system:system", "Describe this machine in MLPerf's words."),
+    "telemetry": (
+        "coldmark.cli.telemetry:telemetry",
+        "Show, export and replay what sensors recorded; serve it to Prometheus.",
+    ),
     "twin": (
         "coldmark.cli.twin:twin",
         "Simulate a server: its score, heat and clocks, and what cooling is worth.",
     ),
+    "watch": ("coldmark.cli.watch:watch", "Show temperatures, clocks, power and rate as they are now."),
     "workloads": ("coldmark.cli.workloads:workloads", "List the workloads and what a round asks of them."),
 }
 """Command -> (module:attribute, one line for --help)."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from coldmark.core.nouns import Measurement
+from coldmark.core.trace import Channel
 
 
 class Why(StrEnum):
@@ -27,6 +28,14 @@ class Missing:
     why: Why
     detail: str
     hint: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """A channel and what it says now; NaN where it says nothing."""
+
+    channel: Channel
+    value: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

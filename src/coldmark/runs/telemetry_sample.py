@@ -87,7 +87,7 @@ class Sampling:
             sink=self._write,
             flush_s=options.flush_s,
         )
-        _rename(self.sampler)
+        unique_names(self.sampler)
         header = Header(
             begin_ns=time.monotonic_ns(),
             begin_unix_ns=time.time_ns(),
@@ -154,7 +154,7 @@ class Sampling:
         return found
 
 
-def _rename(sampler: Sampler) -> None:
+def unique_names(sampler: Sampler) -> None:
     """Channel names are unique over all sensors of a run."""
     names = list(distinct(sampler.channels))
     for source in sampler.sources:

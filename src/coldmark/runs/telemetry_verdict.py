@@ -144,9 +144,8 @@ def _losses(
     if rate is None or not usable:
         unknown.append("loss to heat or power: unknown: no throughput over time")
         return ()
-    inner = slice(1, -1)
-    active = {name: a[inner] for name, a in activity.active.items()}
-    found = losses(rate[inner], active, None if clock is None else clock[inner], best[0] if best else None)
+    active = activity.active
+    found = losses(rate, active, clock, best[0] if best else None)
     said = {f.reason for f in found}
     for name, a in active.items():
         if name not in said and a.sum() > 0:

@@ -49,10 +49,12 @@ class Lost:
 
 
 def losses(
-    rate: Array, active: Mapping[str, Array], clock: Array | None, best_clock: float | None
+    rate: Array, active: Mapping[str, Array], clock: Array | None, best_clock: float | None, edge: int = 1
 ) -> list[Lost]:
     """Loss to each reason: rate [n] in bins, share of each bin a reason was active [n], clock [n].
 
+    `edge` bins at both ends have no part in the fit, since their rate holds the begin and the end of the
+    test; the time that each reason was active is that of all bins.
     `best_clock` is what the clock would be without any reason, where a device says so. An empty list means
     that nothing can be said: no free part, and no clock.
     """
@@ -63,18 +65,22 @@ def losses(
     if not acting:
         return idle
     free = float(np.clip(1 - sum(acting.values()), 0, 1).sum())
+    inner = slice(edge, len(rate) - edge)
     if free >= FREE_BINS:
-        return [*_compared(rate, acting, clock), *idle]
+        return [*_compared(rate, acting, clock, inner), *idle]
     if clock is None or best_clock is None or not np.all(np.isfinite(clock)):
         return idle
-    return [*_carried(rate, acting, clock, best_clock), *idle]
+    part = {name: a[inner] for name, a in acting.items()}
+    return [*_carried(rate[inner], part, clock[inner], best_clock), *idle]
 
 
-def _compared(rate: Array, acting: Mapping[str, Array], clock: Array | None) -> list[Lost]:
-    x = np.column_stack([np.ones_like(rate), *acting.values()])
-    beta, cov = _fit(x, rate)
+def _compared(rate: Array, acting: Mapping[str, Array], clock: Array | None, inner: slice) -> list[Lost]:
+    x = np.column_stack([np.ones_like(rate), *acting.values()])[inner]
+    beta, cov = _fit(x, rate[inner])
+    if beta[0] <= 0:
+        return []
     found, unexplained = [], 0.0
-    falls = _falls(x, clock)
+    falls = _falls(x, None if clock is None else clock[inner])
     for k, (name, a) in enumerate(acting.items(), start=1):
         share = float(a.mean())
         gradient = np.zeros(len(beta))

@@ -82,12 +82,15 @@ def steady_from(y: Array) -> int | None:
     d = int(np.argmin(score))
     if d == 0:
         return 0
+    if d >= n // 2:  # still moving at the middle: a slope, unless noise made it
+        share, se = drift(y, [])
+        return None if abs(share) > STEP_Z * se and abs(share) >= LEAST_DRIFT else 0
     mean, low, high = mean_interval(y[d:])
     off = abs(float(y[:d].mean()) - mean)
     noise = (high - low) / 2 / Z95 * math.sqrt(1 + (n - d) / d)
     if off < 3 * noise or off < LEAST_DRIFT * abs(mean):
         return 0
-    return None if d >= n // 2 else d
+    return d
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,9 +6,11 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
+import numpy as np
+
 from coldmark.core.codec import from_strings
 from coldmark.core.errors import ConfigError, SetupError, TelemetryError, did_you_mean
-from coldmark.core.telemetry import Missing, Why
+from coldmark.core.telemetry import Measured, Missing, Why
 from coldmark.telemetry import SENSORS
 from coldmark.telemetry.sensor import Family, Found, Sensor
 
@@ -88,3 +90,18 @@ def _find(name: str, options: Any) -> Found:
 def _close(sensors: list[Sensor]) -> None:
     for sensor in sensors:
         sensor.close()
+
+
+def read_once(found: Found) -> list[Measured]:
+    """Every channel with its value now, NaN where it gives none; the sensors are closed after it."""
+    measured = []
+    for sensor in found.sensors:
+        row = np.full(len(sensor.channels), np.nan)
+        try:
+            sensor.read(row)
+        except (TelemetryError, OSError):
+            row[:] = np.nan
+        finally:
+            sensor.close()
+        measured += [Measured(channel=c, value=float(v)) for c, v in zip(sensor.channels, row, strict=True)]
+    return measured

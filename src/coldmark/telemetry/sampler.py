@@ -106,7 +106,7 @@ class Sampler:
         flush_s: float = 5.0,
     ) -> None:
         self.sources = [Source(sensor, rate_hz) for sensor in sensors]
-        self._sink, self._flush_s = sink, flush_s
+        self.sink, self._flush_s = sink, flush_s
         self._halt = threading.Event()
         self._threads: list[threading.Thread] = []
         self._cpu: dict[str, float] = {}
@@ -129,7 +129,7 @@ class Sampler:
         for i, group in enumerate(groups):
             name = f"sample-{i}-{group[0].sensor.family}"
             self._spawn(name, lambda name=name, group=group: self._loop(name, group))  # type: ignore[misc]
-        if self._sink is not None:
+        if self.sink is not None:
             self._spawn("sample-flush", self._flush_loop)
 
     def _spawn(self, name: str, target: Callable[[], None]) -> None:
@@ -165,10 +165,10 @@ class Sampler:
             source.lost += lost
             if len(t):
                 batches.append(Batch(channels=source.channels, t_ns=t, values=v))
-        if not batches or self._sink is None or self.sink_error:
+        if not batches or self.sink is None or self.sink_error:
             return
         try:
-            self._sink(batches)
+            self.sink(batches)
         except Exception as error:  # noqa: BLE001 - a full disk ends the trace, not the run
             self.sink_error = f"{type(error).__name__}: {error}"
 
@@ -199,9 +199,23 @@ class Sampler:
             late=sum(s.late for s in self.sources),
         )
 
+    def cpu_s(self, thread: str) -> float:
+        """Processor time of one of its threads so far."""
+        return self._cpu.get(thread, 0.0)
+
     @property
     def deaths(self) -> tuple[Death, ...]:
         return tuple(s.death for s in self.sources if s.death is not None)
+
+    def latest(self) -> list[tuple[Channel, float]]:
+        """The newest reading of every channel, NaN where it is missing or its sensor is gone."""
+        found = []
+        for source in self.sources:
+            _, v, _ = source.ring.since(max(0, source.ring.head - 1))
+            gone = not len(v) or source.death is not None
+            row = [math.nan] * len(source.channels) if gone else v[-1].tolist()
+            found += list(zip(source.channels, row, strict=True))
+        return found
 
     def history(self, seconds: float = 60.0) -> list[tuple[Channel, Times, Array]]:
         """The last readings of every channel: times [n] ns and values [n], missing ones as NaN."""
