@@ -16,16 +16,11 @@ def telemetry() -> None:
     """Show, export and replay what sensors recorded; serve it to Prometheus."""
 
 
-def trace_folder(run_id: str, runs_dir: Path | None) -> Path:
-    """The newest trace of a run. Raises ConfigError, DataError."""
-    from coldmark.runs.telemetry_sample import FOLDER
+def _trace_folder(run_id: str, runs_dir: Path | None) -> Path:
     from coldmark.store.rundir import default_root, find_run
+    from coldmark.store.trace import newest_trace
 
-    run = find_run(runs_dir or default_root(), run_id)
-    folders = sorted(run.glob(f"{FOLDER}*"))
-    if not folders:
-        raise DataError("this run has no telemetry", where=str(run), hint="it was not sampled, or simulated")
-    return folders[-1]
+    return newest_trace(find_run(runs_dir or default_root(), run_id))
 
 
 @telemetry.command("show")
@@ -82,7 +77,7 @@ def export(
         )
     from coldmark.store.trace import export_csv, export_parquet, read_trace
 
-    trace = read_trace(trace_folder(run_id, runs_dir))
+    trace = read_trace(_trace_folder(run_id, runs_dir))
     for path, write in ((csv_path, export_csv), (parquet, export_parquet)):
         if path is not None:
             click.echo(f"{write(trace, path)} readings of {len(trace.series)} channels: {path}")
@@ -142,7 +137,7 @@ def replay(
 
     check_finite({"supply_degc": supply_degc, "inlet_degc": inlet_degc, "fan_share": fan_share})
     at = Operation(supply_degc=supply_degc, inlet_degc=inlet_degc, fan_share=fan_share)
-    folder = trace_folder(run_id, runs_dir)
+    folder = _trace_folder(run_id, runs_dir)
     found = run_replay(read_trace(folder), server, cooling, at, where=str(folder))
     if csv_path:
         write_csv(found, csv_path)

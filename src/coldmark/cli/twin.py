@@ -365,11 +365,11 @@ def calibrate(
     if server and not run_id:
         raise ConfigError("only a run's fit takes a server", where="--server", hint="add --run RUN_ID")
     if run_id:
-        from coldmark.cli.telemetry import trace_folder
         from coldmark.runs.twin_calibrate_run import fit_run
-        from coldmark.store.trace import read_trace
+        from coldmark.store.rundir import default_root, find_run
+        from coldmark.store.trace import newest_trace, read_trace
 
-        folder = trace_folder(run_id, runs_dir)
+        folder = newest_trace(find_run(runs_dir or default_root(), run_id))
         found = fit_run(read_trace(folder), server or "dgx-a100", where=str(folder))
         if write:
             write_whole(write, dump_json(found))

@@ -14,13 +14,12 @@ from coldmark.core.nouns import Finding, Mode, Severity
 from coldmark.core.telemetry import Missing, SamplerCost
 from coldmark.core.trace import Array, Channel, Mark, distinct
 from coldmark.loadgen.progress import FILE_NAME, Phase, read_progress
-from coldmark.store.trace import Header, TraceWriter
+from coldmark.store.trace import FOLDER, Header, TraceWriter
 from coldmark.telemetry.discover import discover
 from coldmark.telemetry.options import SamplingOptions
 from coldmark.telemetry.sampler import Batch, Sampler
 from coldmark.telemetry.sensor import Found
 
-FOLDER = "telemetry"
 _TICK_HZ = os.sysconf("SC_CLK_TCK")
 
 OnSampler = Callable[[Sampler], None]

@@ -18,11 +18,12 @@ from coldmark.runs.telemetry_levels import levels
 from coldmark.runs.telemetry_line import line
 from coldmark.runs.telemetry_rate import Covariates, throughput
 from coldmark.runs.telemetry_reasons import Activity, cpu_activity, gpu_activity, gpus, growth_rate
-from coldmark.runs.telemetry_sample import FOLDER, Sampling
+from coldmark.runs.telemetry_sample import Sampling
 from coldmark.runs.telemetry_window import Window, run_trace
 from coldmark.runs.verdict import TestRun
 from coldmark.stats.loss import losses
 from coldmark.stats.throughput import binned_mean, binned_rate, edges
+from coldmark.store.trace import FOLDER
 
 METHOD = "docs/explanation/telemetry.md"
 PRESCRIBED = "the rate is prescribed in Server"

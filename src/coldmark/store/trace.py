@@ -27,6 +27,7 @@ from coldmark.core.trace import Array, Channel, Mark, Series, Trace
 from coldmark.store.results import CLOSED
 from coldmark.store.rundir import write_whole
 
+FOLDER = "telemetry"
 CHANNELS, MARKS, TRACE, SEGMENTS = "channels.json", "marks.json", "trace.parquet", "segment-*.parquet"
 _COPY = "(FORMAT parquet, COMPRESSION zstd)"
 _MOST_ROWS = 200_000_000
@@ -41,6 +42,16 @@ class Header:
     channels: tuple[Channel, ...]
     constants: dict[str, float] = field(default_factory=dict)
     options: dict[str, str] = field(default_factory=dict)
+
+
+def newest_trace(run_dir: Path) -> Path:
+    """The folder of a run's last trace: each attempt at a run has its own. Raises DataError."""
+    folders = sorted(run_dir.glob(f"{FOLDER}*"))
+    if not folders:
+        raise DataError(
+            "this run has no telemetry", where=str(run_dir), hint="it was not sampled, or simulated"
+        )
+    return folders[-1]
 
 
 class TraceWriter:

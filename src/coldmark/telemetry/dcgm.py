@@ -119,9 +119,14 @@ def find(options: Options) -> Found:
         ca=options.ca,
         timeout_s=options.timeout_s,
     )
-    made = Dcgm(peer, options.rate_hz)
+    try:
+        made = Dcgm(peer, options.rate_hz)
+    except BaseException:
+        peer.close()
+        raise
     insecure = () if options.verify or not options.url.startswith("https") else (options.url,)
     if not made.channels:
+        made.close()
         text = f"{options.url} has no metric of a GPU"
         missing = Missing(family="dcgm", what="GPUs", why=Why.NO_DEVICE, detail=text)
         return Found(missing=(missing,), insecure=insecure)

@@ -119,6 +119,7 @@ class Peer:
             if time.monotonic() > end:
                 self.close()
                 raise TelemetryError("an answer that never ends", where=self.url)
+        answer.close()  # it is read to its end, so that the connection may be used again
         return b"".join(parts)
 
     def _connect(self) -> http.client.HTTPConnection:

@@ -94,11 +94,16 @@ def find(options: Options) -> Found:
         ca=options.ca,
         timeout_s=options.timeout_s,
     )
-    if peer.get_json(SERVICE_ROOT) is None:
-        raise TelemetryError("no Redfish service root", where=options.url, hint="is it a BMC's address?")
-    readings = crawl(peer.get_json, options.rate_hz)
+    try:
+        if peer.get_json(SERVICE_ROOT) is None:
+            raise TelemetryError("no Redfish service root", where=options.url, hint="is it a BMC's address?")
+        readings = crawl(peer.get_json, options.rate_hz)
+    except BaseException:
+        peer.close()
+        raise
     insecure = () if options.verify or not options.url.startswith("https") else (options.url,)
     if not readings:
+        peer.close()
         text = f"{options.url} shows no reading of temperature, power, fans or coolant"
         missing = Missing(family="redfish", what="readings", why=Why.NO_DEVICE, detail=text)
         return Found(missing=(missing,), insecure=insecure)
