@@ -2,7 +2,7 @@
 
     python redfish_server.py PORT_FILE [--old] [--fault NAME] [--tls CERT KEY] [--password WORD]
 
-Faults: slow (answers after 3 s), trickle (a byte now and then), garbage (no JSON), huge (64 MiB), list (JSON,
+Faults: slow (answers after 3 s), trickle (a byte now and then), garbage (no JSON), huge (6 MiB), list (JSON,
 no object), redirect (to another host), wrap (the energy counter falls after two reads), vanish (a reading is
 gone after two reads), drop (closes every kept connection), broken (500 for one resource).
 """
@@ -212,7 +212,7 @@ class Handler(BaseHTTPRequestHandler):
         elif fault == "list":
             data = b"[1, 2]"
         elif fault == "huge":
-            data = b"[" + b"0," * (32 << 20) + b"0]"
+            data = b"[" + b"0," * (3 << 20) + b"0]"
         elif fault == "broken" and self.path.endswith("/Power"):
             self.answer(500, b"{}")
             return

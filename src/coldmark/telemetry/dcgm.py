@@ -91,9 +91,10 @@ def parse(page: str) -> Iterator[tuple[tuple[str, str], float]]:
     try:
         for metric in text_string_to_metric_families(page):
             for sample in metric.samples:
-                if sample.name not in METRICS or "gpu" not in sample.labels:
+                name = sample.name.removesuffix("_total")  # which the parser adds to a counter's name
+                if name not in METRICS or "gpu" not in sample.labels:
                     continue
-                quantity, factor, zero = METRICS[sample.name]
+                quantity, factor, zero = METRICS[name]
                 value = float(sample.value)
                 if not math.isfinite(value) or (value >= _BLANK and quantity != "energy_j") or value >= 9e18:
                     continue
