@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from coldmark.core.telemetry import Level, LossShare, Telemetry
+from coldmark.core.telemetry import Level, LossShare, Telemetry, Why
 from coldmark.runs.telemetry_reasons import HEAT, POWER
 
 ZERO = 0.0005
@@ -95,5 +95,9 @@ def _gaps(t: Telemetry) -> str:
     lacks += [] if t.energy else ["no power"]
     if not lacks:
         return ""
-    why = [f"{m.family} {m.what}: {m.why.value}" for m in t.missing if m.why.value != "not configured"]
-    return ", ".join(lacks) + (f" (missing: {'; '.join(why[:6])})" if why else "")
+    why: dict[str, set[str]] = {}
+    for m in t.missing:
+        if m.why is not Why.NOT_CONFIGURED:
+            why.setdefault(m.why.value, set()).add(m.family)
+    told = "; ".join(f"{word}: {', '.join(sorted(families))}" for word, families in sorted(why.items()))
+    return ", ".join(lacks) + (f" ({told})" if told else "")
