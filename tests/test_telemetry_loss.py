@@ -10,8 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from coldmark.core.telemetry import Telemetry
+from coldmark.core.trace import Array, Channel, Series, Trace
 from coldmark.runs.telemetry_line import line
 from coldmark.runs.telemetry_verdict import assess
+from coldmark.runs.telemetry_window import Window
 from coldmark.stats.loss import BOUNDED, CARRIED, COMPARED, UNEXPLAINED, losses
 from coldmark.stats.throughput import (
     binned_mean,
@@ -203,6 +205,78 @@ def test_energy_is_the_counters_and_says_what_it_covers() -> None:
     without_counter = assess(without(made.trace, "energy_j"), made.window).energy
     assert "mean power" in without_counter[0].basis
     assert without_counter[0].energy_j == pytest.approx(found[0].energy_j, rel=1e-3)
+
+
+# --- a machine without a GPU --------------------------------------------------------------------
+
+
+def cpu_trace(
+    rate: Array, *, throttled: Array | None = None, stolen: Array | None = None, other: Array | None = None
+) -> Trace:
+    """Two processors at 10 Hz: rate [n] of each tick, share of it throttled, processors stolen and otherwise
+    busy."""
+    n, t = len(rate), np.arange(len(rate) + 1) * 0.1
+    zero = np.zeros(n)
+
+    def counter(family: str, component: str, quantity: str, per_s: Array) -> Series:
+        channel = Channel(family=family, component=component, quantity=quantity, rate_hz=10.0)
+        return Series(channel=channel, t_s=t, value=np.append(0.0, np.cumsum(per_s) * 0.1))
+
+    stolen, other = zero if stolen is None else stolen, zero if other is None else other
+    series = [
+        counter("run", "test", "completed", rate),
+        counter("run", "test", "busy_s", np.full(n, 1.5) - stolen),
+        counter("cpu", "cpu", "busy_s", np.full(n, 1.5) - stolen + other),
+        counter("cpu", "cpu", "steal_s", stolen),
+    ]
+    if throttled is not None:
+        series.append(counter("cpu", "cpu", "throttle_s", throttled))
+    return Trace(series={s.channel.name: s for s in series}, constants={"cpu.cpu.processors": 2.0})
+
+
+def halves(n: int, first: float, second: float) -> Array:
+    return np.r_[np.full(n // 2, first), np.full(n - n // 2, second)]
+
+
+WINDOW = Window(begin_s=0.0, end_s=60.0)
+
+
+def test_a_cpu_that_throttles_lost_it_to_heat() -> None:
+    rng = np.random.default_rng(1)
+    rate = halves(600, 1000.0, 800.0) * (1 + 0.02 * rng.standard_normal(600))
+    found = assess(cpu_trace(rate, throttled=halves(600, 0.0, 1.0)), WINDOW)
+    assert found.device == "cpu: no GPU was seen"
+    assert [(r.reason, round(r.share.value, 3)) for r in found.reasons] == [("heat", 0.5)]
+    assert lost(found, "heat") == pytest.approx(0.1, abs=HALF_A_POINT)
+    assert "about 10.0 % to heat" in line(found) or "about 9.9 % to heat" in line(found)
+
+
+def test_time_stolen_by_other_guests_is_named() -> None:
+    rng = np.random.default_rng(2)
+    rate = halves(600, 1000.0, 900.0) * (1 + 0.01 * rng.standard_normal(600))
+    found = assess(cpu_trace(rate, stolen=halves(600, 0.0, 0.15)), WINDOW)
+    assert found.throughput is not None
+    (step,) = found.throughput.changes
+    assert step.cause == "steal"
+    assert step.at_s == pytest.approx(30, abs=1.5)
+    assert found.steal_share == pytest.approx(0.05, abs=0.002)  # .15 of 1.5 in half of the time
+    assert "steal 5.0 %" in line(found)
+
+
+def test_other_load_on_the_machine_is_named() -> None:
+    rng = np.random.default_rng(3)
+    rate = halves(600, 1000.0, 900.0) * (1 + 0.01 * rng.standard_normal(600))
+    found = assess(cpu_trace(rate, other=halves(600, 0.0, 0.4)), WINDOW)
+    assert found.throughput is not None
+    assert found.throughput.changes[0].cause == "other load on the machine"
+    assert found.other_load_share == pytest.approx(0.1, abs=0.005)  # .4 of 2 processors, half of the time
+
+
+def test_without_throttle_counters_nothing_is_said_of_heat() -> None:
+    found = assess(cpu_trace(np.full(600, 1000.0)), WINDOW)
+    assert found.losses == ()
+    assert "lost" not in line(found)
+    assert "no throttle reasons" in line(found)
 
 
 # --- by hand ------------------------------------------------------------------------------------

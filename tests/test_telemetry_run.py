@@ -9,6 +9,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +22,20 @@ from coldmark.cli.telemetry import telemetry
 from coldmark.cli.twin import twin
 from coldmark.core.codec import from_plain, to_plain
 from coldmark.core.errors import ColdmarkError, ConfigError, DataError
-from coldmark.core.nouns import Scenario, Suite
+from coldmark.core.nouns import Mode, Scenario, Suite
 from coldmark.core.record import RunRecord, RunSpec
 from coldmark.core.trace import Channel, Kind
+from coldmark.loadgen.progress import FILE_NAME, Progress
 from coldmark.report.telemetry import reasons_text, sparkline, value_text
-from coldmark.runs.telemetry_live import growth
-from coldmark.store.rundir import RECORD, changed_files
+from coldmark.runs.telemetry_live import growth, running_test
+from coldmark.runs.telemetry_sample import RunCounters
+from coldmark.runs.telemetry_verdict import assess
+from coldmark.runs.telemetry_window import Window, with_meter
+from coldmark.store.rundir import RECORD, RunDir, changed_files
 from coldmark.store.trace import Header, TraceWriter, read_trace
+from coldmark.telemetry.ptd import Options
 from conftest import SMALL
+from test_telemetry_loss import cpu_trace
 
 Coldmark = Callable[..., subprocess.CompletedProcess[str]]
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
@@ -267,6 +274,34 @@ def test_a_server_with_other_accelerators_or_a_trace_without_power_is_refused(tm
     assert isinstance(CliRunner().invoke(twin, args).exception, DataError)
 
 
+# --- beside a run -------------------------------------------------------------------------------
+
+
+def test_the_run_that_is_going_is_found_and_its_rate_is_read(tmp_path: Path) -> None:
+    write_run(tmp_path, np.full(10, 80.0), np.full(10, 40.0))  # an older one, which nobody holds
+    assert running_test(tmp_path, None) is None
+    held = RunDir.create(tmp_path, "20270101T000000-going-000001")
+    (held.path / RECORD).write_text("{}")
+    progress = Progress(held.test_dir(Mode.PERFORMANCE) / FILE_NAME, create=True)
+    try:
+        test = running_test(tmp_path, None)
+        assert test == held.path / "performance"
+        assert running_test(tmp_path, "going-000001") == test
+        counters, row = RunCounters(), np.zeros(3)
+        counters.follow(test)
+        progress.set("completed", 70)
+        counters.read(row)
+        assert row[0] == 70
+        # The next test begins at zero again; the channel goes on.
+        counters.follow(test)
+        progress.set("completed", 5)
+        counters.read(row)
+        assert row[0] == 75
+    finally:
+        progress.close()
+        held.release()
+
+
 # --- text ---------------------------------------------------------------------------------------
 
 
@@ -287,3 +322,18 @@ def test_a_counter_is_shown_by_its_growth() -> None:
     found = growth(t, 50 * t)
     assert found[-1] == pytest.approx(50)
     assert len(growth(t[:1], t[:1])) == 0
+
+
+def test_a_meters_log_that_is_not_there_does_not_cost_the_run(tmp_path: Path) -> None:
+    rate = np.full(600, 1000.0)
+    window = Window(begin_s=0.0, end_s=60.0, basis="made up")
+    trace = cpu_trace(rate)
+    with pytest.raises(DataError):
+        with_meter(trace, Options(log=str(tmp_path / "spl.txt")))
+    lines = [b"Time,01-01-2026 00:00:%02d.000,Watts,500.0,Volts,230.0" % s for s in range(60)]
+    (tmp_path / "spl.txt").write_bytes(b"\n".join(lines))
+    trace = replace(trace, begin_unix_s=1767225600.0)
+    metered = with_meter(trace, Options(log=str(tmp_path / "spl.txt")))
+    (energy,) = assess(metered, window).energy
+    assert (energy.covers, energy.energy_j) == ("wall", pytest.approx(30_000))
+    assert energy.j_per_sample == pytest.approx(0.5)  # 500 W at 1000 samples/s

@@ -53,7 +53,7 @@ class RunCounters:
             return
         busy = _busy_s(counters["pid"])
         now = [float(counters["completed"]), float(counters["issued"]), busy]
-        self._last = [max(a, b) if b == b else a for a, b in zip(self._last, now, strict=True)]
+        self._last = [a if math.isnan(b) else max(a, b) for a, b in zip(self._last, now, strict=True)]
         out[:] = [a + b for a, b in zip(self._base, self._last, strict=True)]
 
     def close(self) -> None:

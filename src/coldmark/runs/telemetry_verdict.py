@@ -8,9 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
+from coldmark.core.errors import ColdmarkError, DataError
 from coldmark.core.nouns import Mode, Scenario
 from coldmark.core.record import RunRecord
-from coldmark.core.telemetry import Level, LossShare, Telemetry
+from coldmark.core.telemetry import Level, LossShare, Missing, Telemetry, Why
 from coldmark.core.trace import Array, Series, Trace
 from coldmark.runs.resolve import Plan
 from coldmark.runs.telemetry_energy import energies
@@ -19,7 +20,7 @@ from coldmark.runs.telemetry_line import line
 from coldmark.runs.telemetry_rate import Covariates, throughput
 from coldmark.runs.telemetry_reasons import Activity, cpu_activity, gpu_activity, gpus, growth_rate
 from coldmark.runs.telemetry_sample import Sampling
-from coldmark.runs.telemetry_window import Window, run_trace
+from coldmark.runs.telemetry_window import Window, run_trace, with_meter
 from coldmark.runs.verdict import TestRun
 from coldmark.stats.loss import losses
 from coldmark.stats.throughput import binned_mean, binned_rate, edges
@@ -36,24 +37,41 @@ def with_telemetry(
     """The record with what its sensors say, and findings of sensors that died."""
     if sampling is None:
         return replace(record, telemetry=Telemetry(sampled=False, why_not="turned off", line="not sampled"))
-    prescribed = plan.spec.scenario is Scenario.SERVER
     test = tests.get(Mode.PERFORMANCE)
-    found = run_trace(run_dir.glob(f"{FOLDER}*"), test, plan.sensors.get("ptd")) if test else None
-    if found is None:
-        why = "no performance test was run" if test is None else "its trace does not cover the timed window"
-        said = Telemetry(sampled=True, why_not=why, line=f"no verdict: {why}")
-    else:
-        said = assess(*found, prescribed=prescribed)
+    missing, why = list(sampling.found.missing), "no performance test was run"
+    said = Telemetry(sampled=True)
+    if test is not None:
+        try:
+            said, why = _said(run_dir, plan, test, missing), "its trace does not cover the timed window"
+        except (ColdmarkError, ValueError, ArithmeticError) as error:
+            # What was measured is kept, whatever became of its telemetry.
+            why = f"the trace cannot be judged: {error}"
+    judged = said.window_s is not None
+    if not judged:
+        said = replace(said, why_not=why, line=f"no verdict: {why}")
     said = replace(
         said,
-        missing=sampling.found.missing,
+        missing=tuple(missing),
         insecure=sampling.found.insecure,
         options={k: v for k, v in plan.spec.options.items() if _is_ours(k)},
         cost=sampling.cost,
         method=METHOD,
     )
-    said = replace(said, line=line(said)) if found else said
+    said = replace(said, line=line(said)) if judged else said
     return replace(record, telemetry=said, findings=(*record.findings, *sampling.findings()))
+
+
+def _said(run_dir: Path, plan: Plan, test: TestRun, missing: list[Missing]) -> Telemetry:
+    """The verdict of the trace in which a test ran; an empty one where none has it. Raises DataError."""
+    found = run_trace(run_dir.glob(f"{FOLDER}*"), test)
+    if found is None:
+        return Telemetry(sampled=True)
+    trace, window = found
+    try:
+        trace = with_meter(trace, plan.sensors.get("ptd"))
+    except DataError as error:
+        missing.append(Missing(family="ptd", what="wall power", why=Why.FAILED, detail=str(error)))
+    return assess(trace, window, prescribed=plan.spec.scenario is Scenario.SERVER)
 
 
 def _is_ours(key: str) -> bool:

@@ -29,7 +29,7 @@ class Window:
     basis: str = ""
 
 
-def run_trace(folders: Iterable[Path], test: TestRun, ptd: Any = None) -> tuple[Trace, Window] | None:
+def run_trace(folders: Iterable[Path], test: TestRun) -> tuple[Trace, Window] | None:
     """The trace in which a performance test ran, with its window; None where no attempt's trace has it."""
     for folder in sorted(folders, reverse=True):
         try:
@@ -40,7 +40,7 @@ def run_trace(folders: Iterable[Path], test: TestRun, ptd: Any = None) -> tuple[
         begin, end = stamps.get("performance.running"), stamps.get("performance.closing")
         if begin is None or end is None or end <= begin:
             continue
-        trace = _with_meter(read_trace(folder), ptd)
+        trace = read_trace(folder)
         last = max((float(s.t_s[-1]) for s in trace.series.values() if len(s.t_s)), default=0.0)
         if last >= end:
             return trace, _between_marks(test, header.begin_unix_ns / 1e9, begin, end)
@@ -64,8 +64,8 @@ def _unix(at: datetime) -> float:
     return at.replace(tzinfo=UTC).timestamp()
 
 
-def _with_meter(trace: Trace, ptd: Any) -> Trace:
-    """The trace with the channels of a wall meter's log, where the user named one."""
+def with_meter(trace: Trace, ptd: Any) -> Trace:
+    """The trace with the channels of a wall meter's log, where the user named one. Raises DataError."""
     if ptd is None or not ptd.log:
         return trace
     from coldmark.telemetry.ptd import read_log

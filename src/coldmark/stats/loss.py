@@ -68,7 +68,7 @@ def losses(
     inner = slice(edge, len(rate) - edge)
     if free >= FREE_BINS:
         return [*_compared(rate, acting, clock, inner), *idle]
-    if clock is None or best_clock is None or not np.all(np.isfinite(clock)):
+    if clock is None or best_clock is None or not _usable(clock):
         return idle
     part = {name: a[inner] for name, a in acting.items()}
     return [*_carried(rate[inner], part, clock[inner], best_clock), *idle]
@@ -117,10 +117,14 @@ def _compared(rate: Array, acting: Mapping[str, Array], clock: Array | None, inn
 
 def _falls(x: Array, clock: Array | None) -> list[float] | None:
     """Relative fall of the clock under each reason; None without a clock."""
-    if clock is None or not np.all(np.isfinite(clock)):
+    if clock is None or not _usable(clock):
         return None
     beta, _ = _fit(x, clock)
     return [-float(b) / float(beta[0]) for b in beta[1:]]
+
+
+def _usable(clock: Array) -> bool:
+    return bool(np.all(np.isfinite(clock)) and np.all(clock > 0))
 
 
 def _fit(x: Array, y: Array) -> tuple[Array, Array]:
