@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import re
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,10 +39,14 @@ class Options:
     sys: Path = Path("/sys")
 
 
+SLOW_S = 0.005
+"""Chips that take longer for one round, behind a slow bus, get a thread of their own."""
+
+
 class Hwmon:
     """Every input of every hwmon device that could be opened."""
 
-    family, rate_hz, blocking = "hwmon", 10.0, True  # a bus behind a chip may be slow
+    family, rate_hz = "hwmon", 10.0
 
     def __init__(self, inputs: list[tuple[Path, Channel, float, float, float]]) -> None:
         self._files = OpenNumbers([i[0] for i in inputs], "hwmon")
@@ -52,6 +57,9 @@ class Hwmon:
             for channel, (path, *_) in zip(self.channels, inputs, strict=True)
             if channel.quantity == "temperature_degc" and (value := _limit(path)) > 0
         }
+        begin = time.monotonic()
+        self._files.read()
+        self.blocking = time.monotonic() - begin > SLOW_S
 
     def read(self, out: Array) -> None:
         for i, (value, (factor, low, high)) in enumerate(zip(self._files.read(), self._scale, strict=True)):

@@ -94,6 +94,30 @@ class Source:
         self.next_ns += (behind + 1) * self.period_ns
 
 
+class _Halt:
+    """An event whose wait is one call into the interpreter's own lock: it is made at every reading."""
+
+    def __init__(self) -> None:
+        self._gate = threading.Lock()
+        self._gate.acquire()
+        self._set = False
+
+    def wait(self, seconds: float) -> bool:
+        """Whether it was set, at the latest after so many seconds."""
+        if not self._gate.acquire(timeout=seconds):
+            return False
+        self._gate.release()
+        return True
+
+    def is_set(self) -> bool:
+        return self._set
+
+    def set(self) -> None:
+        if not self._set:
+            self._set = True
+            self._gate.release()
+
+
 class Sampler:
     """Samples from `start` to `stop`. `rate_hz` is the most; a sensor that is slower sets its own pace."""
 
@@ -107,7 +131,7 @@ class Sampler:
     ) -> None:
         self.sources = [Source(sensor, rate_hz) for sensor in sensors]
         self.sink, self._flush_s = sink, flush_s
-        self._halt = threading.Event()
+        self._halt = _Halt()
         self._threads: list[threading.Thread] = []
         self._cpu: dict[str, float] = {}
         self.begin_ns = 0
