@@ -3,8 +3,8 @@
     python benchmarks/telemetry.py [--seconds 20] [--repeat 3]
 
 64 channels: a made-up hwmon and powercap tree in ordinary files, and /proc/stat of this machine. Real chips
-behind hwmon take longer to answer; that time is not the processor's. Each setting runs in a process
-of its own, interleaved with the others; medians are shown with the spread. `process` is all processor time of that
+behind hwmon take longer to answer; that time is not the processor's. Each setting runs in a process of its
+own, interleaved with the others; medians are shown with the spread. `process` is all processor time of that
 process while it sampled: it holds what the threads' own account may miss.
 """
 
