@@ -23,6 +23,9 @@ from coldmark.rules.book import RuleBook, load_book, rounds
 from coldmark.rules.diff import diff_books
 from coldmark.rules.submission_book import SubmissionBook
 from coldmark.runs.resolve import TEST_KEYS, HarnessOptions
+from coldmark.telemetry import SENSORS
+from coldmark.telemetry.discover import family_of
+from coldmark.telemetry.options import SamplingOptions
 from coldmark.workloads.task import gate_ratio, workloads
 
 OUT = Path(__file__).parents[1] / "docs" / "reference"
@@ -65,6 +68,10 @@ def settings() -> str:
         options = BACKENDS.load(name).options
         text += f"## Backend `{name}`\n\n{BACKENDS[name].summary}\n\n" + _fields(options, "backend.")
     text += "## The harness\n\n" + _fields(HarnessOptions, "harness.")
+    text += "## Telemetry\n\n" + _fields(SamplingOptions, "telemetry.")
+    for name in SENSORS:
+        text += f"## Sensors `{name}`\n\n{SENSORS[name].summary}.\n\n"
+        text += _fields(family_of(name).options, f"{name}.")
     text += "## The test\n\nLoadGen's own settings; a departure from the round is a finding.\n\n"
     text += "".join(f"- `test.{key}`\n" for key in TEST_KEYS) + "\n"
     for name, workload in workloads().items():

@@ -24,6 +24,10 @@ SMALL = (
     "test.min_query_count=700",
     "--set",
     "harness.bare_s=0.1",
+    "--set",
+    "telemetry.baseline_s=0",
+    "--set",
+    "telemetry.cooldown_s=0",
 )
 """Flags that make a real LoadGen run last about a second, with enough queries for early stopping.
 

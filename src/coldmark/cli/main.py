@@ -16,19 +16,25 @@ from coldmark.core.errors import ColdmarkError, did_you_mean
 COMMANDS: dict[str, tuple[str, str]] = {
     "demo": ("coldmark.cli.demo:demo", "Benchmark this machine with all six workloads, in minutes."),
     "run": ("coldmark.cli.run:run", "Measure one workload in one scenario."),
+    "suite": ("coldmark.cli.suite:suite", "Run all that a suite demands; stop and go on as you like."),
     "runs": ("coldmark.cli.runs:runs", "List and show what was measured."),
+    "watch": ("coldmark.cli.watch:watch", "Show temperatures, clocks, power and rate as they are now."),
     "compliance": ("coldmark.cli.compliance:compliance", "Run the audit tests of finished runs."),
+    "submission": ("coldmark.cli.submission:submission", "Build and check submissions in MLPerf's own tree."),
     "rules": ("coldmark.cli.rules:rules", "Show what a round demands, and what changed between two."),
+    "workloads": ("coldmark.cli.workloads:workloads", "List the workloads and what a round asks of them."),
     "published": ("coldmark.cli.published:published", "Import, query and show published results."),
     "podium": ("coldmark.cli.podium:podium", "Rank published results, and place a run among them."),
-    "submission": ("coldmark.cli.submission:submission", "Build and check submissions in MLPerf's own tree."),
-    "suite": ("coldmark.cli.suite:suite", "Run all that a suite demands; stop and go on as you like."),
-    "system": ("coldmark.cli.system:system", "Describe this machine in MLPerf's words."),
     "twin": (
         "coldmark.cli.twin:twin",
         "Simulate a server: its score, heat and clocks, and what cooling is worth.",
     ),
-    "workloads": ("coldmark.cli.workloads:workloads", "List the workloads and what a round asks of them."),
+    "sensors": ("coldmark.cli.sensors:sensors", "List this machine's sensors, and what is missing and why."),
+    "telemetry": (
+        "coldmark.cli.telemetry:telemetry",
+        "Show, export and replay what sensors recorded; serve it to Prometheus.",
+    ),
+    "system": ("coldmark.cli.system:system", "Describe this machine in MLPerf's words."),
 }
 """Command -> (module:attribute, one line for --help)."""
 

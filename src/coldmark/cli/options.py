@@ -23,6 +23,17 @@ def runs_dir_option() -> Decorator:
     )
 
 
+def sensor_set_option() -> Decorator:
+    """`--set` of sensor families."""
+    return click.option(
+        "--set",
+        "sets",
+        multiple=True,
+        metavar="KEY=VALUE",
+        help="An option of a sensor family, e.g. redfish.url=https://bmc.example; may be repeated.",
+    )
+
+
 def json_option() -> Decorator:
     """`--json`."""
     return click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of text.")

@@ -49,10 +49,12 @@ MODES = {
     type=click.Path(dir_okay=False, path_type=Path),
     help="A run.toml with the same keys; flags win over it.",
 )
+@click.option("--watch", is_flag=True, help="Show temperatures, clocks, power and rate while it runs.")
 @runs_dir_option()
 @json_option()
 def run(
     workload: str | None,
+    watch: bool,
     sets: tuple[str, ...],
     server: str | None,
     config: Path | None,
@@ -74,8 +76,15 @@ def run(
             where="--server",
             hint=f"add --backend twin, or: coldmark twin run {server} --workload {spec.workload}",
         )
-    with progress(f"{spec.workload} {spec.scenario}") as on_tick:
-        record, path = execute(spec, runs_dir or default_root(), on_tick=on_tick)
+    label, root = f"{spec.workload} {spec.scenario}", runs_dir or default_root()
+    if watch:
+        from coldmark.cli.watch import watched_progress
+
+        with watched_progress(label) as (on_tick, on_sampler):
+            record, path = execute(spec, root, on_tick=on_tick, on_sampler=on_sampler)
+    else:
+        with progress(label) as on_tick:
+            record, path = execute(spec, root, on_tick=on_tick)
     if as_json:
         click.echo(json.dumps(record_json(record, str(path)), indent=2))
     else:

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from coldmark.cli.options import json_option
+from coldmark.cli.options import json_option, runs_dir_option
 from coldmark.core.codec import dump_json
 from coldmark.core.errors import ConfigError
 
@@ -336,9 +336,20 @@ def fault(
     type=click.Path(dir_okay=False, path_type=Path),
     help="A .csv with power_w, die_degc, reference_degc of one accelerator at rest.",
 )
+@click.option("--run", "run_id", help="A run whose trace is fitted: heat path and power of its accelerator.")
+@click.option("--server", help="With --run: whose voltage curve is taken. [default: dgx-a100]")
 @click.option("--write", type=click.Path(dir_okay=False, path_type=Path), help="Write the fit as .json.")
+@runs_dir_option()
 @json_option()
-def calibrate(points: Path | None, telemetry: Path | None, write: Path | None, as_json: bool) -> None:
+def calibrate(
+    points: Path | None,
+    telemetry: Path | None,
+    run_id: str | None,
+    server: str | None,
+    write: Path | None,
+    runs_dir: Path | None,
+    as_json: bool,
+) -> None:
     """Fit shares and powers again, with intervals, and say what the data does not determine.
 
     Without options: on the published scores that ship, as the shipped fit was made.
@@ -347,9 +358,22 @@ def calibrate(points: Path | None, telemetry: Path | None, write: Path | None, a
     from coldmark.runs.twin_calibrate import describe, fit_all, fit_points, fit_telemetry
     from coldmark.store.rundir import write_whole
 
-    if points and telemetry:
-        raise ConfigError("--points and --telemetry exclude each other", where="coldmark twin calibrate")
-    if telemetry:
+    if sum(x is not None for x in (points, telemetry, run_id)) > 1:
+        raise ConfigError(
+            "--points, --telemetry and --run exclude each other", where="coldmark twin calibrate"
+        )
+    if server and not run_id:
+        raise ConfigError("only a run's fit takes a server", where="--server", hint="add --run RUN_ID")
+    if run_id:
+        from coldmark.runs.twin_calibrate_run import fit_run
+        from coldmark.store.rundir import default_root, find_run
+        from coldmark.store.trace import newest_trace, read_trace
+
+        folder = newest_trace(find_run(runs_dir or default_root(), run_id))
+        found = fit_run(read_trace(folder), server or "dgx-a100", where=str(folder))
+        if write:
+            write_whole(write, dump_json(found))
+    elif telemetry:
         found = fit_telemetry(telemetry)
     else:
         click.echo("fitting, half a minute ...", err=True)

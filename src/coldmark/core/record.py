@@ -15,6 +15,7 @@ from coldmark.core.nouns import (
     State,
     Suite,
 )
+from coldmark.core.telemetry import Telemetry
 
 SCHEMA = 1
 """Version of the run record's JSON form."""
@@ -91,6 +92,7 @@ class RunRecord:
     metric: Metric | None = None
     accuracy: Accuracy | None = None
     harness: Harness | None = None
+    telemetry: Telemetry | None = None  # None: not sampled by the version that wrote it, or simulated
     findings: tuple[Finding, ...] = ()
     results: dict[str, Any] = field(default_factory=dict)  # LoadGen's own result_* values
     software: dict[str, str] = field(default_factory=dict)

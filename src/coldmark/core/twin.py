@@ -237,6 +237,35 @@ class FittedParameter:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Residual:
+    """What is left of a recorded quantity when a model's is taken off."""
+
+    name: str
+    unit: str
+    rms: float
+    largest: float
+    mean: float
+    n: int
+    over: str  # which part of the data
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplayResult:
+    """A twin driven by recorded power, beside the recorded temperatures."""
+
+    provenance: Provenance
+    note: str
+    server: str
+    cooling: str
+    seconds: float
+    accelerators: int
+    mean_power_w: float  # of all accelerators
+    highest_degc: float  # simulated die
+    residuals: tuple[Residual, ...]  # recorded less simulated; empty where no temperature was recorded
+    source: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CalibrationResult:
     """What a calibration found, and what the data does not determine."""
 
@@ -247,3 +276,4 @@ class CalibrationResult:
     parameters: tuple[FittedParameter, ...]
     batch_overhead_s: dict[str, float]
     source: str
+    residuals: tuple[Residual, ...] = ()  # of a fit to a run: on the fitted and on the held-out part

@@ -34,6 +34,7 @@ class Child:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self.progress = Progress(directory / FILE_NAME, create=True)
+        self.progress.set("pid", os.getpid())
         self._dying = threading.Lock()
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._on_signal)
@@ -41,7 +42,7 @@ class Child:
 
     def phase(self, phase: Phase) -> None:
         """Say what is being done."""
-        self.progress.set("phase", int(phase))
+        self.progress.enter(phase)
 
     def finish(self, outcome: dict[str, Any]) -> None:
         """Write the outcome of a test that came to its own end."""

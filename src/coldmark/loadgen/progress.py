@@ -8,14 +8,11 @@ from __future__ import annotations
 
 import mmap
 import struct
+import time
 from enum import IntEnum
 from pathlib import Path
 
 FILE_NAME = "progress.bin"
-_FIELDS = ("phase", "queries", "issued", "completed", "started_ns", "expected", "floor", "patience_ms")
-# `expected`: samples the test will take, 0 where time decides; `floor`: queries it takes at the least;
-# `patience_ms`: how long a slow model may take between two completions
-_SIZE = 8 * len(_FIELDS)
 
 
 class Phase(IntEnum):
@@ -28,6 +25,24 @@ class Phase(IntEnum):
     RUNNING = 4  # LoadGen has the clock
     CLOSING = 5
     DONE = 6
+
+
+_STAMPS = tuple(f"{phase.name.lower()}_ns" for phase in Phase)
+"""When each phase began, on the monotonic clock, which all processes of a machine share; 0: not yet."""
+
+_FIELDS = (
+    "phase",
+    "queries",
+    "issued",
+    "completed",
+    "started_ns",
+    "expected",  # samples the test will take, 0 where time decides
+    "floor",  # queries it takes at the least
+    "patience_ms",  # how long a slow model may take between two completions
+    "pid",
+    *_STAMPS,
+)
+_SIZE = 8 * len(_FIELDS)
 
 
 class Progress:
@@ -49,6 +64,11 @@ class Progress:
     def set(self, name: str, value: int) -> None:
         """Store one field."""
         self.slots[_FIELDS.index(name)] = value
+
+    def enter(self, phase: Phase) -> None:
+        """Say what is being done, and since when."""
+        self.set(_STAMPS[phase], time.monotonic_ns())
+        self.set("phase", int(phase))
 
     def close(self) -> None:
         """Let the mapping go."""

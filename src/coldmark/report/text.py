@@ -93,6 +93,8 @@ def run_text(record: RunRecord, run_dir: str) -> str:
     lines += [f"             {reason}" for reason in record.reasons]
     lines.append(f"  accuracy   {accuracy_text(record.accuracy)}{_interval(record.accuracy)}")
     lines.append(f"  harness    {_harness_line(record.harness)}")
+    if record.telemetry:
+        lines.append(f"  telemetry  {record.telemetry.line}")
     shown = [f for f in record.findings if f.severity is Severity.WARNING]
     lines += [f"  warning    {f.rule}: expected {f.expected}, found {f.found}" for f in shown]
     notes = sum(f.severity is Severity.NOTE for f in record.findings)

@@ -23,10 +23,13 @@ from coldmark.loadgen.child import OUTCOME
 from coldmark.loadgen.progress import Phase
 from coldmark.loadgen.supervise import ChildResult, supervise
 from coldmark.runs.resolve import Plan, open_task, refusal, resolve
+from coldmark.runs.telemetry_sample import OnSampler, Sampling, find_sensors, sampled
+from coldmark.runs.telemetry_verdict import with_telemetry
 from coldmark.runs.verdict import TestRun, judge
 from coldmark.runs.worker import Job
 from coldmark.store.rundir import RECORD, RunDir, new_run_id, read_record, write_whole
 from coldmark.telemetry.inventory import detect
+from coldmark.telemetry.sensor import Found
 from coldmark.workloads.cache import cache_dir
 from coldmark.workloads.task import Task
 
@@ -54,13 +57,13 @@ def execute(
     *,
     on_tick: OnTick | None = None,
     on_start: Callable[[Path], None] | None = None,
+    on_sampler: OnSampler | None = None,
 ) -> tuple[RunRecord, Path]:
     """Run what the spec asks and return the sealed record and its directory.
 
-    `on_start` is called with the directory as soon as there is one.
-
-    Raises ConfigError, SetupError or DataError before anything is written. A run that fails or is
-    interrupted later leaves a record that says so, and raises the error it ended with.
+    `on_start` is called with the directory as soon as there is one, `on_sampler` with what samples the run.
+    Raises ConfigError, SetupError, TelemetryError or DataError before anything is written. A run that fails
+    or is interrupted later leaves a record that says so, and raises the error it ended with.
     """
     plan = resolve(spec)
     if plan.backend.name == TWIN:
@@ -69,11 +72,12 @@ def execute(
         check(plan)  # refuses what cannot be meant before anything is written
     cache = cache_dir()
     task = open_task(plan, cache)
+    sensors = _sensors(plan)
     held = RunDir.create(root, new_run_id(f"{spec.workload}-{spec.scenario.slug}"))
     try:
         if on_start:
             on_start(held.path)
-        return _execute_in(held, plan, task, cache, on_tick), held.path
+        return _execute_in(held, plan, task, cache, on_tick, sensors, on_sampler), held.path
     finally:
         held.release()
 
@@ -92,15 +96,29 @@ def resume(path: Path, *, on_tick: OnTick | None = None) -> RunRecord:
         raise ConfigError(f"the software has changed: {change}", where=str(path), hint="start a new run")
     cache = cache_dir()
     task = open_task(plan, cache)
+    sensors = _sensors(plan)
     held = RunDir(path)
     held.hold()
     try:
-        return _execute_in(held, plan, task, cache, on_tick)
+        return _execute_in(held, plan, task, cache, on_tick, sensors)
     finally:
         held.release()
 
 
-def _execute_in(held: RunDir, plan: Plan, task: Task, cache: Path, on_tick: OnTick | None) -> RunRecord:
+def _sensors(plan: Plan) -> Found | None:
+    """What a run is sampled with; None for a simulated one."""
+    return None if plan.backend.name == TWIN else find_sensors(plan.sampling, plan.sensors)
+
+
+def _execute_in(
+    held: RunDir,
+    plan: Plan,
+    task: Task,
+    cache: Path,
+    on_tick: OnTick | None,
+    sensors: Found | None,
+    on_sampler: OnSampler | None = None,
+) -> RunRecord:
     software = software_versions(plan)
     record = RunRecord(
         run_id=held.path.name, state=State.RUNNING, spec=plan.spec, software=software, started=_now()
@@ -117,13 +135,15 @@ def _execute_in(held: RunDir, plan: Plan, task: Task, cache: Path, on_tick: OnTi
 
             done = simulated(record, held, plan, task)
             return _sealed(held, replace(done, state=State.COMPLETE, finished=_now()))
-        for mode in plan.spec.modes:
-            if mode is Mode.ACCURACY and refusal(plan, task):
-                continue
-            tests[mode] = _completed(held, mode) or _test(
-                held, plan, mode, cache, tests.get(Mode.PERFORMANCE), on_tick
-            )
-        record = replace(judge(record, plan, task, tests), state=State.COMPLETE, finished=_now())
+        with sampled(held.path, sensors, plan.sampling, plan.spec.options, on_sampler) as sampling:
+            for mode in plan.spec.modes:
+                if mode is Mode.ACCURACY and refusal(plan, task):
+                    continue
+                tests[mode] = _completed(held, mode) or _test(
+                    held, plan, mode, cache, tests.get(Mode.PERFORMANCE), on_tick, sampling
+                )
+        record = with_telemetry(judge(record, plan, task, tests), plan, tests, held.path, sampling)
+        record = replace(record, state=State.COMPLETE, finished=_now())
     return _sealed(held, record)
 
 
@@ -167,7 +187,13 @@ def _recorded_end(held: RunDir, record: RunRecord) -> Iterator[None]:
 
 
 def _test(
-    held: RunDir, plan: Plan, mode: Mode, cache: Path, earlier: TestRun | None, on_tick: OnTick | None
+    held: RunDir,
+    plan: Plan,
+    mode: Mode,
+    cache: Path,
+    earlier: TestRun | None,
+    on_tick: OnTick | None,
+    sampling: Sampling | None = None,
 ) -> TestRun:
     """One LoadGen test in a child process. Raises what the child ended with, if it did not complete."""
     directory = held.test_dir(mode)
@@ -178,6 +204,8 @@ def _test(
         known_qps=earlier.outcome.get("target_qps") if earlier else None,
         known_bare_rate=earlier.outcome.get("bare_before") if earlier else None,
     )
+    if sampling:
+        sampling.follow(mode, directory)
     result = run_child(plan, job, directory, on_tick=on_tick, path=held.path)
     return TestRun(directory=directory, outcome=result.outcome)
 

@@ -14,6 +14,8 @@ from coldmark.core.nouns import Mode, Scenario
 from coldmark.core.record import RunSpec
 from coldmark.core.settings import SourcedSettings, TestSettings
 from coldmark.rules.book import LengthRule, ScenarioRule, load_book, load_length
+from coldmark.telemetry import SENSORS
+from coldmark.telemetry.options import SamplingOptions
 from coldmark.workloads.task import Task, Workload, find_workload
 
 TEST_KEYS = (
@@ -60,6 +62,8 @@ class Plan:
     rule: ScenarioRule
     length: LengthRule
     test_overrides: dict[str, int] = field(default_factory=dict)
+    sampling: SamplingOptions = field(default_factory=SamplingOptions)
+    sensors: dict[str, Any] = field(default_factory=dict)  # options by family; empty: all by default
 
 
 def resolve(spec: RunSpec) -> Plan:
@@ -93,7 +97,18 @@ def resolve(spec: RunSpec) -> Plan:
         task_options=from_strings(groups["task"], workload.options, where="--set"),
         harness=from_strings(groups["harness"], HarnessOptions, where="--set harness"),
         test_overrides=_test_overrides(groups["test"], spec.scenario),
+        sampling=from_strings(groups["telemetry"], SamplingOptions, where="--set telemetry"),
+        sensors=_sensor_options(groups["sensor"]),
     )
+
+
+def _sensor_options(given: Mapping[str, str]) -> dict[str, Any]:
+    """Options of sensor families. Their files are only imported where one is given."""
+    if not given:
+        return {}
+    from coldmark.telemetry.discover import family_options
+
+    return family_options(given)
 
 
 def _split(options: Mapping[str, str], workload: Workload, backend: Backend) -> dict[str, dict[str, str]]:
@@ -101,9 +116,20 @@ def _split(options: Mapping[str, str], workload: Workload, backend: Backend) -> 
     owners = {f"backend.{f.name}": ("backend", f.name) for f in fields(backend.options)}
     owners |= {f"test.{name}": ("test", name) for name in TEST_KEYS}
     owners |= {f"harness.{f.name}": ("harness", f.name) for f in fields(HarnessOptions)}
+    owners |= {f"telemetry.{f.name}": ("telemetry", f.name) for f in fields(SamplingOptions)}
     owners |= {f.name.replace("_", ".", 1): ("task", f.name) for f in fields(workload.options)}
-    groups: dict[str, dict[str, str]] = {"backend": {}, "test": {}, "harness": {}, "task": {}}
+    groups: dict[str, dict[str, str]] = {
+        "backend": {},
+        "test": {},
+        "harness": {},
+        "task": {},
+        "telemetry": {},
+        "sensor": {},
+    }
     for key, value in options.items():
+        if key not in owners and key.partition(".")[0] in SENSORS:
+            groups["sensor"][key] = value
+            continue
         fits = [key] if key in owners else [k for k in owners if k.partition(".")[2] == key]
         if len(fits) != 1:
             near = [*owners, *(k.partition(".")[2] for k in owners)]

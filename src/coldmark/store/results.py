@@ -28,7 +28,7 @@ from coldmark.core.published import COLUMNS, IDENTITY, PublishedRun
 
 TABLE = "results"
 _SQL_TYPES = {"str": "VARCHAR", "int": "BIGINT", "float": "DOUBLE", "bool": "BOOLEAN"}
-_CLOSED = {
+CLOSED = {
     "threads": 2,
     "memory_limit": "400MB",
     "autoinstall_known_extensions": False,
@@ -106,7 +106,7 @@ def open_results(paths: Sequence[Path]) -> duckdb.DuckDBPyConnection:
 
     No file, no extension and no setting can be reached from SQL after this. Raises DataError.
     """
-    connection = duckdb.connect(config=_CLOSED)  # type: ignore[arg-type]
+    connection = duckdb.connect(config=CLOSED)  # type: ignore[arg-type]
     columns = ", ".join(COLUMNS)
     try:
         with _held_still(paths) as copies:
@@ -179,7 +179,7 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
 
 def about(path: Path) -> dict[str, str]:
     """What a table says of itself: source, licence, digest. Raises DataError."""
-    connection = duckdb.connect(config=_CLOSED)  # type: ignore[arg-type]
+    connection = duckdb.connect(config=CLOSED)  # type: ignore[arg-type]
     try:
         with _held_still([path]) as copies:
             found = connection.execute("SELECT key, value FROM parquet_kv_metadata(?)", copies).fetchall()
@@ -251,7 +251,7 @@ def _copy(lines: Path, written: Path, rows: list[dict[str, Any]], facts: dict[st
             file.write(json.dumps(row, ensure_ascii=True) + "\n")
     types = ", ".join(f"{name}: '{_sql_type(kind)}'" for name, kind in COLUMNS.items())
     said = ", ".join(f"{key}: {_quoted(value)}" for key, value in facts.items())
-    connection = duckdb.connect(config=_CLOSED)  # type: ignore[arg-type]
+    connection = duckdb.connect(config=CLOSED)  # type: ignore[arg-type]
     try:
         connection.execute(
             f"COPY (SELECT * FROM read_json({_quoted(str(lines))}, format='newline_delimited', "  # noqa: S608
