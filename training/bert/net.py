@@ -1,0 +1,116 @@
+"""The network of BERT's `mini` in PyTorch: BERT's own structure, small, and the way its training begins."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from coldmark.workloads.bert.architecture import Config
+
+
+class Layer(nn.Module):
+    """Self-attention and feed-forward, each added to its input and normalised after (post-LN)."""
+
+    def __init__(self, config: Config) -> None:
+        super().__init__()
+        width = config.hidden
+        self.heads = config.heads
+        self.query, self.key, self.value, self.out = (nn.Linear(width, width) for _ in range(4))
+        self.attention_norm = nn.LayerNorm(width, eps=1e-12)
+        self.up, self.down = nn.Linear(width, config.intermediate), nn.Linear(config.intermediate, width)
+        self.norm = nn.LayerNorm(width, eps=1e-12)
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        batch, length, width = x.shape
+        q, k, v = (
+            part(x).view(batch, length, self.heads, -1).transpose(1, 2)
+            for part in (self.query, self.key, self.value)
+        )
+        mixed = nn.functional.scaled_dot_product_attention(q, k, v, mask)
+        x = self.attention_norm(x + self.out(mixed.transpose(1, 2).reshape(batch, length, width)))
+        y: Tensor = self.norm(x + self.down(nn.functional.gelu(self.up(x))))
+        return y
+
+
+class Bert(nn.Module):
+    """int64 [batch, length] ids, mask and segments to start and end logits [batch, length]."""
+
+    def __init__(self, config: Config, seed: int) -> None:
+        super().__init__()
+        width = config.hidden
+        self.config = config
+        self.word = nn.Embedding(config.vocabulary, width)
+        self.position = nn.Embedding(config.positions, width)
+        self.segment = nn.Embedding(2, width)
+        self.norm = nn.LayerNorm(width, eps=1e-12)
+        self.layers = nn.ModuleList(Layer(config) for _ in range(config.layers))
+        self.answer = nn.Linear(width, 2)
+        self._initialise(torch.Generator().manual_seed(seed))
+
+    def _initialise(self, generator: torch.Generator) -> None:
+        """Weights as BERT draws them, but with positions as sines, and query and key alike in half the
+        heads.
+
+        Then pieces look at equal pieces and at their neighbours from the first step, which is what a
+        question needs of a passage; from plain noise that takes most of a short training to appear
+        (the idea of mimetic initialisation, Trockman and Kolter, 2023).
+        """
+        for module in self.modules():
+            if isinstance(module, nn.Linear):
+                nn.init.normal_(module.weight, std=module.in_features**-0.5 * 0.5, generator=generator)
+                nn.init.zeros_(module.bias)
+            elif isinstance(module, nn.Embedding):
+                nn.init.normal_(module.weight, std=0.1, generator=generator)
+        with torch.no_grad():
+            self.position.weight.copy_(0.1 * sines(self.config.positions, self.config.hidden))
+            for layer in self.layers:
+                assert isinstance(layer, Layer)
+                half = layer.query.weight[: self.config.hidden // 2]
+                same = torch.empty_like(half)
+                nn.init.normal_(same, std=self.config.hidden**-0.5, generator=generator)
+                layer.query.weight[: len(half)].add_(same)
+                layer.key.weight[: len(half)].add_(same)
+
+    def forward(self, ids: Tensor, mask: Tensor, segments: Tensor) -> tuple[Tensor, Tensor]:
+        x = self.word(ids) + self.segment(segments) + self.position.weight[: ids.shape[1]]
+        x = self.norm(x)
+        blocked = (1.0 - mask[:, None, None, :].to(x.dtype)) * -10000.0
+        for layer in self.layers:
+            x = layer(x, blocked.to(x.dtype))
+        start, end = self.answer(x).float().unbind(-1)
+        return start, end
+
+
+def weights(model: Bert) -> dict[str, NDArray[np.float32]]:
+    """The weights by the names that the ONNX builder gives them; dense ones turned to [in, out]."""
+    names = {"weight": ("scale", "table", "weight"), "bias": ("shift", "", "bias")}
+    found = {}
+    for path, module in model.named_modules():
+        kind = next((i for i, k in enumerate((nn.LayerNorm, nn.Embedding, nn.Linear)) if isinstance(module, k)), -1)
+        if kind < 0:
+            continue
+        for part, value in module.named_parameters(recurse=False):
+            array = value.detach().numpy()
+            found[f"{_onnx_name(path)}.{names[part][kind]}"] = array.T.copy() if kind == 2 and array.ndim == 2 else array
+    return found
+
+
+def _onnx_name(path: str) -> str:
+    """Names as the ONNX builder has them: "layers.0.query" is "layer0.attention.query"."""
+    head, *rest = path.split(".")
+    if head != "layers":
+        return "embed.norm" if path == "norm" else path
+    number, part = rest
+    inside = f"attention.{part}" if part in ("query", "key", "value", "out") else part.replace("_", ".")
+    return f"layer{number}.{inside}"
+
+
+def sines(positions: int, width: int) -> Tensor:
+    """Sines and cosines of geometrically falling frequency, [positions, width]."""
+    at = torch.arange(positions)[:, None]
+    rate = torch.exp(torch.arange(0, width, 2) * (-math.log(10000.0) / width))
+    return torch.stack([torch.sin(at * rate), torch.cos(at * rate)], -1).reshape(positions, width)

@@ -1,0 +1,206 @@
+"""Make BERT's `mini` again: draw passages, train, export to ONNX, measure FP32 F1, write the facts.
+
+    PYTHONPATH=src python training/bert/train.py
+
+The defaults are those of the shipped file. Drawn passages are the same everywhere; the trained weights
+are the same only on the same CPU type, thread count and PyTorch, because sums are then formed in one order.
+Needs torch, onnx, openvino and numpy.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import platform
+import time
+from pathlib import Path
+
+import data
+import numpy as np
+import onnx
+import openvino as ov
+import torch
+from net import Bert, weights
+from torch import Tensor, nn
+
+from coldmark.workloads.bert import answers, mini
+from coldmark.workloads.bert.architecture import Config, build, parameters
+from coldmark.workloads.bert.passages import vocabulary
+from coldmark.workloads.bert.samples import FeatureLibrary, Packer
+from coldmark.workloads.bert.scoring import scorer
+
+TRAINING_SEED = 530_001
+VALIDATION_SEED = 530_002  # for choices made during development, so that held-out passages stay unseen
+HELDOUT_SEED = 530_003
+HELDOUT_PASSAGES = 2500
+VALIDATION_PASSAGES = 250
+SEEDS = {TRAINING_SEED, VALIDATION_SEED, HELDOUT_SEED, mini.CALIBRATION_SEED}
+BLOCKED = -1e4
+
+
+def spans(model: nn.Module, batch: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
+    """Scores of beginning and end with padding out of the question."""
+    ids, mask, segments = batch[:3]
+    closed = (1 - mask) * BLOCKED
+    start, end = model(ids, mask, segments)
+    return start + closed, end + closed
+
+
+def exact(model: nn.Module, labelled: data.Labelled) -> float:
+    """Percent of windows whose beginning and end are both right."""
+    model.eval()
+    right = 0
+    with torch.no_grad():
+        for at in range(0, len(labelled.features), 100):
+            batch = data.gather(labelled, np.arange(at, min(at + 100, len(labelled.features))))
+            start, end = spans(model, batch)
+            right += int(((start.argmax(1) == batch[3]) & (end.argmax(1) == batch[4])).sum())
+    model.train()
+    return 100.0 * right / len(labelled.features)
+
+
+def optimiser(model: nn.Module, rate: float) -> torch.optim.AdamW:
+    """AdamW; normalisations and biases do not decay."""
+    decays = [p for p in model.parameters() if p.ndim > 1]
+    stays = [p for p in model.parameters() if p.ndim <= 1]
+    groups = [{"params": decays, "weight_decay": 0.01}, {"params": stays, "weight_decay": 0.0}]
+    return torch.optim.AdamW(groups, lr=rate, betas=(0.9, 0.98), fused=True)
+
+
+def train(model: nn.Module, labelled: data.Labelled, validation: data.Labelled, a: argparse.Namespace) -> None:
+    """Train in place: a tenth of the steps to warm up, which post-LN needs, then a straight way down."""
+    steps = len(labelled.features) // a.batch * a.epochs
+    optimizer = optimiser(model, a.rate)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, a.rate, total_steps=steps + 1, pct_start=0.1, anneal_strategy="linear",
+        cycle_momentum=False, div_factor=100,
+    )
+    loss_of = nn.CrossEntropyLoss()
+    rng = np.random.default_rng(a.seed)
+    done, total = 0, 0.0
+    for _ in range(a.epochs):
+        for batch in data.batches(labelled, a.batch, rng):
+            start, end = spans(model, batch)
+            loss = (loss_of(start, batch[3]) + loss_of(end, batch[4])) / 2
+            loss.backward()
+            nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            optimizer.step()
+            optimizer.zero_grad()
+            schedule.step()
+            done, total = done + 1, total + loss.item()
+            if done % 100 == 0:
+                print(f"step {done}/{steps}: loss {total / 100:.3f}, {time.process_time():.0f} s", flush=True)
+                total = 0.0
+            if done % 500 == 0:
+                print(f"  exact windows of validation {exact(model, validation):.2f} %", flush=True)
+
+
+def evaluate(path: Path, seed: int, passages: int) -> tuple[float, float, mini.QuestionSet]:
+    """Exact match and F1 in percent of the ONNX file in FP32, scored as the bench scores it."""
+    asked = mini.question_set(seed, passages)
+    library = FeatureLibrary("held out", asked.features)
+    rows = np.arange(len(asked.features))
+    library.load(rows)
+    packer = Packer(library)
+    config = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": 1}
+    compiled = ov.Core().compile_model(str(path), "CPU", config)
+    found: list[bytes] = []
+    for at in range(0, len(rows), 32):
+        part = rows[at : at + 32]
+        result = compiled(list(packer.pack(part, len(part), mini.FORM.sequence)))
+        found += [answer.tobytes() for answer in answers.encode(result[0], result[1])]
+    score = scorer(asked.examples, asked.features, vocabulary())(rows, found)
+    return json.loads(score.line)["exact_match"], score.value, asked
+
+
+def facts(a: argparse.Namespace, path: Path, config: Config, sequences: int) -> str:
+    """The TOML text, with the score of the held-out questions."""
+    seconds = time.process_time()
+    exact_match, f1, asked = evaluate(path, HELDOUT_SEED, HELDOUT_PASSAGES)
+    tools = f"torch {torch.__version__}, onnx {onnx.__version__}, openvino {ov.__version__}"
+    return f"""\
+# Facts about mini.onnx, written by training/bert/train.py; do not edit by hand.
+sha256 = "{hashlib.sha256(path.read_bytes()).hexdigest()}"  # of mini.onnx
+
+[sizes]
+layers = {config.layers}
+hidden = {config.hidden}
+heads = {config.heads}
+intermediate = {config.intermediate}
+vocabulary = {config.vocabulary}
+positions = {config.positions}
+parameters = {parameters(config)}
+
+[training]
+training_seed = {TRAINING_SEED}  # passages 0 to training_passages - 1 of this seed
+training_passages = {a.passages}
+training_sequences = {sequences}
+epochs = {a.epochs}
+batch = {a.batch}  # sequences per step
+peak_rate = {a.rate}  # learning rate after the warm-up
+network_seed = {a.seed}  # weights at the start and order
+threads = {a.threads}  # of PyTorch; another count gives slightly other weights
+processor_minutes = {seconds / 60:.1f}  # of one core, on a machine shared with others
+made_with = "Python {platform.python_version()}, {tools}, numpy {np.__version__}"
+
+[heldout]
+heldout_seed = {HELDOUT_SEED}  # passages 0 to heldout_passages - 1 of this seed
+heldout_passages = {HELDOUT_PASSAGES}
+questions = {len(asked.examples)}
+sequences = {len(asked.features)}  # windows of passages that are too long count each
+heldout_sha256 = "{asked.sha256}"  # over passages, questions and answers in order
+reference_exact_percent = {exact_match!r}  # FP32 by OpenVINO on a CPU, one thread
+reference_f1_percent = {f1!r}
+"""
+
+
+def arguments() -> argparse.Namespace:
+    """Command line; the defaults make the shipped file."""
+    parser = argparse.ArgumentParser(description="Make bert's mini.onnx and mini.toml again.")
+    parser.add_argument("--out", type=Path, default=Path("src/coldmark/workloads/bert"), help="folder")
+    parser.add_argument("--passages", type=int, default=24_000, help="of training, four questions each")
+    parser.add_argument("--epochs", type=int, default=1)
+    parser.add_argument("--batch", type=int, default=32, help="sequences per step")
+    parser.add_argument("--rate", type=float, default=0.001, help="peak learning rate")
+    parser.add_argument("--layers", type=int, default=4)
+    parser.add_argument("--hidden", type=int, default=128)
+    parser.add_argument("--seed", type=int, default=1, help="for weights and order")
+    parser.add_argument("--threads", type=int, default=1, help="of PyTorch")
+    parser.add_argument("--no-heldout", action="store_true", help="stop after validation (trial runs)")
+    return parser.parse_args()
+
+
+def main() -> None:
+    a = arguments()
+    if len(SEEDS) != 4:
+        raise ValueError(f"two sets of passages share a seed: {SEEDS}")
+    torch.set_num_threads(a.threads)
+    config = Config(
+        layers=a.layers,
+        hidden=a.hidden,
+        heads=a.hidden // 32,
+        intermediate=4 * a.hidden,
+        vocabulary=len(vocabulary()),
+        positions=mini.FORM.sequence,
+    )
+    labelled = data.load(TRAINING_SEED, a.passages, mini.FORM)
+    validation = data.load(VALIDATION_SEED, VALIDATION_PASSAGES, mini.FORM)
+    print(f"{parameters(config)} parameters, {len(labelled.features)} sequences", flush=True)
+    model = Bert(config, a.seed)
+    train(model, labelled, validation, a)
+    print(f"exact windows of validation {exact(model, validation):.2f} %")
+    model_proto = build(config, weights(model))
+    onnx.checker.check_model(model_proto, full_check=True)
+    path = a.out / "mini.onnx"
+    path.write_bytes(model_proto.SerializeToString())
+    print("validation exact match, F1:", evaluate(path, VALIDATION_SEED, VALIDATION_PASSAGES)[:2])
+    if a.no_heldout:
+        return
+    text = facts(a, path, config, len(labelled.features))
+    path.with_suffix(".toml").write_text(text, encoding="utf-8")
+    print(text)
+
+
+if __name__ == "__main__":
+    main()
