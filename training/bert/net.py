@@ -85,17 +85,21 @@ class Bert(nn.Module):
         return start, end
 
 
+NAMES = {nn.LayerNorm: ("scale", "shift"), nn.Embedding: ("table", ""), nn.Linear: ("weight", "bias")}
+"""What the ONNX builder calls `weight` and `bias` of each kind of module."""
+
+
 def weights(model: Bert) -> dict[str, NDArray[np.float32]]:
     """The weights by the names that the ONNX builder gives them; dense ones turned to [in, out]."""
-    names = {"weight": ("scale", "table", "weight"), "bias": ("shift", "", "bias")}
     found = {}
     for path, module in model.named_modules():
-        kind = next((i for i, k in enumerate((nn.LayerNorm, nn.Embedding, nn.Linear)) if isinstance(module, k)), -1)
-        if kind < 0:
+        if type(module) not in NAMES:
             continue
-        for part, value in module.named_parameters(recurse=False):
-            array = value.detach().numpy()
-            found[f"{_onnx_name(path)}.{names[part][kind]}"] = array.T.copy() if kind == 2 and array.ndim == 2 else array
+        first, second = NAMES[type(module)]
+        weight = module.get_parameter("weight").detach().numpy()
+        found[f"{_onnx_name(path)}.{first}"] = weight.T.copy() if isinstance(module, nn.Linear) else weight
+        if second:
+            found[f"{_onnx_name(path)}.{second}"] = module.get_parameter("bias").detach().numpy()
     return found
 
 

@@ -4,7 +4,7 @@
 
 The defaults are those of the shipped file. Drawn passages are the same everywhere; the trained weights
 are the same only on the same CPU type, thread count and PyTorch, because sums are then formed in one order.
-Needs torch, onnx, openvino and numpy.
+Needs coldmark with its `training` extra.
 """
 
 from __future__ import annotations
@@ -150,7 +150,7 @@ heldout_passages = {HELDOUT_PASSAGES}
 questions = {len(asked.examples)}
 sequences = {len(asked.features)}  # windows of passages that are too long count each
 heldout_sha256 = "{asked.sha256}"  # over passages, questions and answers in order
-reference_exact_percent = {exact_match!r}  # FP32 by OpenVINO on a CPU, one thread
+reference_exact_percent = {exact_match!r}  # FP32 by OpenVINO on a CPU
 reference_f1_percent = {f1!r}
 """
 
