@@ -37,7 +37,10 @@ class Layer(nn.Module):
 
 
 class Bert(nn.Module):
-    """int64 [batch, length] ids, mask and segments to start and end logits [batch, length]."""
+    """int64 [batch, length] ids, mask and segments to start and end logits [batch, length].
+
+    The states after each layer are returned too, for `Hints`.
+    """
 
     def __init__(self, config: Config, seed: int) -> None:
         super().__init__()
@@ -52,12 +55,12 @@ class Bert(nn.Module):
         self._initialise(torch.Generator().manual_seed(seed))
 
     def _initialise(self, generator: torch.Generator) -> None:
-        """Weights as BERT draws them, but with positions as sines, and query and key alike in half the
-        heads.
+        """Weights as BERT draws them, but with positions as sines, and some maps near the identity.
 
-        Then pieces look at equal pieces and at their neighbours from the first step, which is what a
-        question needs of a passage; from plain noise that takes most of a short training to appear
-        (the idea of mimetic initialisation, Trockman and Kolter, 2023).
+        Query and key are alike: half the heads look at equal pieces from the first step, the others at what
+        stands near, and value and output pass on what is seen. So a name that the question holds too is
+        told by the question's segment mixed into it, and its neighbours by it (the idea of mimetic
+        initialisation, Trockman and Kolter, 2023).
         """
         for module in self.modules():
             if isinstance(module, nn.Linear):
@@ -67,22 +70,62 @@ class Bert(nn.Module):
                 nn.init.normal_(module.weight, std=0.1, generator=generator)
         with torch.no_grad():
             self.position.weight.copy_(0.1 * sines(self.config.positions, self.config.hidden))
+            apart = nn.functional.normalize(self.segment.weight[1] - self.segment.weight[0], dim=0)
             for layer in self.layers:
                 assert isinstance(layer, Layer)
-                half = layer.query.weight[: self.config.hidden // 2]
-                same = torch.empty_like(half)
-                nn.init.normal_(same, std=self.config.hidden**-0.5, generator=generator)
-                layer.query.weight[: len(half)].add_(same)
-                layer.key.weight[: len(half)].add_(same)
+                self._look(layer, apart, generator)
 
-    def forward(self, ids: Tensor, mask: Tensor, segments: Tensor) -> tuple[Tensor, Tensor]:
+    def _look(self, layer: Layer, apart: Tensor, generator: torch.Generator) -> None:
+        """Half the heads of a layer look at equal pieces, blind to segments; the others look nearby."""
+        width = self.config.hidden
+        size = width // self.config.heads
+        equal = torch.empty(width // 2, width)
+        nn.init.normal_(equal, std=1.3 * width**-0.5, generator=generator)
+        equal -= torch.outer(equal @ apart, apart)
+        near = torch.zeros(width - len(equal), width)
+        for head, gain in enumerate(torch.linspace(1.9, 1.4, len(near) // size)):
+            # Sines of periods of about ten to eighty pieces: alike where two pieces are close.
+            near[head * size : (head + 1) * size, 6 : 6 + size] = gain * torch.eye(size)
+        for map_ in (layer.query, layer.key):
+            map_.weight.add_(torch.cat((equal, near)))
+        for map_ in (layer.value, layer.out):
+            map_.weight.add_(0.7 * torch.eye(width))
+
+    def forward(self, ids: Tensor, mask: Tensor, segments: Tensor) -> tuple[Tensor, Tensor, list[Tensor]]:
         x = self.word(ids) + self.segment(segments) + self.position.weight[: ids.shape[1]]
         x = self.norm(x)
-        blocked = (1.0 - mask[:, None, None, :].to(x.dtype)) * -10000.0
+        blocked = (1.0 - mask[:, None, None, :].float()) * -10000.0
+        states = []
         for layer in self.layers:
-            x = layer(x, blocked.to(x.dtype))
-        start, end = self.answer(x).float().unbind(-1)
-        return start, end
+            x = layer(x, blocked)
+            states.append(x)
+        start, end = self.answer(x).unbind(-1)
+        return start, end, states
+
+
+class Hints(nn.Module):
+    """What each of the first layers should know of every piece, learned beside the answer, not exported.
+
+    After the first: is it a value that the question names? After the second: has its sentence as many
+    of them as any? After the third: is the answer in its sentence? From the answer alone, matching of
+    question and passage takes most of a short training to appear.
+    """
+
+    def __init__(self, width: int, count: int) -> None:
+        super().__init__()
+        self.read = nn.ModuleList(nn.Linear(width, 1) for _ in range(count))
+        for module in self.read:
+            assert isinstance(module, nn.Linear)
+            nn.init.zeros_(module.weight)
+            nn.init.zeros_(module.bias)
+
+    def forward(self, states: list[Tensor], wanted: list[Tensor], passage: Tensor) -> Tensor:
+        """Sum over the layers of the mean cross-entropy over the pieces of the passages."""
+        losses = [
+            nn.functional.binary_cross_entropy_with_logits(read(x).squeeze(-1)[passage], hint[passage])
+            for read, x, hint in zip(self.read, states, wanted, strict=False)
+        ]
+        return torch.stack(losses).sum()
 
 
 NAMES = {nn.LayerNorm: ("scale", "shift"), nn.Embedding: ("table", ""), nn.Linear: ("weight", "bias")}

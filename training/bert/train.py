@@ -21,7 +21,7 @@ import numpy as np
 import onnx
 import openvino as ov
 import torch
-from net import Bert, weights
+from net import Bert, Hints, weights
 from torch import Tensor, nn
 
 from coldmark.workloads.bert import answers, mini
@@ -36,15 +36,16 @@ HELDOUT_SEED = 530_003
 HELDOUT_PASSAGES = 2500
 VALIDATION_PASSAGES = 250
 SEEDS = {TRAINING_SEED, VALIDATION_SEED, HELDOUT_SEED, mini.CALIBRATION_SEED}
+SHORT = 56  # pieces of the sequences that training begins with
 BLOCKED = -1e4
 
 
-def spans(model: nn.Module, batch: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
-    """Scores of beginning and end with padding out of the question."""
+def spans(model: nn.Module, batch: tuple[Tensor, ...]) -> tuple[Tensor, Tensor, list[Tensor]]:
+    """Scores of beginning and end with padding out of the question, and the states of all layers."""
     ids, mask, segments = batch[:3]
     closed = (1 - mask) * BLOCKED
-    start, end = model(ids, mask, segments)
-    return start + closed, end + closed
+    start, end, states = model(ids, mask, segments)
+    return start + closed, end + closed, states
 
 
 def exact(model: nn.Module, labelled: data.Labelled) -> float:
@@ -54,7 +55,7 @@ def exact(model: nn.Module, labelled: data.Labelled) -> float:
     with torch.no_grad():
         for at in range(0, len(labelled.features), 100):
             batch = data.gather(labelled, np.arange(at, min(at + 100, len(labelled.features))))
-            start, end = spans(model, batch)
+            start, end, _ = spans(model, batch)
             right += int(((start.argmax(1) == batch[3]) & (end.argmax(1) == batch[4])).sum())
     model.train()
     return 100.0 * right / len(labelled.features)
@@ -68,32 +69,42 @@ def optimiser(model: nn.Module, rate: float) -> torch.optim.AdamW:
     return torch.optim.AdamW(groups, lr=rate, betas=(0.9, 0.98), fused=True)
 
 
-def train(model: nn.Module, labelled: data.Labelled, validation: data.Labelled, a: argparse.Namespace) -> None:
-    """Train in place: a tenth of the steps to warm up, which post-LN needs, then a straight way down."""
-    steps = len(labelled.features) // a.batch * a.epochs
-    optimizer = optimiser(model, a.rate)
+def train(
+    model: nn.Module, labelled: data.Labelled, validation: data.Labelled, a: argparse.Namespace
+) -> None:
+    """Train in place: warm-up, which post-LN needs, then a straight way down."""
+    hinted = Hints(a.hidden, 3)
+    optimizer = optimiser(nn.ModuleList([model, hinted]), a.rate)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, a.rate, total_steps=steps + 1, pct_start=0.1, anneal_strategy="linear",
-        cycle_momentum=False, div_factor=100,
+        optimizer,
+        a.rate,
+        total_steps=a.steps + 1,
+        pct_start=a.warm_up / a.steps,
+        anneal_strategy="linear",
+        cycle_momentum=False,
+        div_factor=100,
     )
     loss_of = nn.CrossEntropyLoss()
-    rng = np.random.default_rng(a.seed)
-    done, total = 0, 0.0
-    for _ in range(a.epochs):
-        for batch in data.batches(labelled, a.batch, rng):
-            start, end = spans(model, batch)
-            loss = (loss_of(start, batch[3]) + loss_of(end, batch[4])) / 2
-            loss.backward()
-            nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-            optimizer.step()
-            optimizer.zero_grad()
-            schedule.step()
-            done, total = done + 1, total + loss.item()
-            if done % 100 == 0:
-                print(f"step {done}/{steps}: loss {total / 100:.3f}, {time.process_time():.0f} s", flush=True)
-                total = 0.0
-            if done % 500 == 0:
-                print(f"  exact windows of validation {exact(model, validation):.2f} %", flush=True)
+    values = data.value_pieces()
+    total = hint = 0.0
+    order = data.batches(labelled, a.batch, a.steps, (a.short_steps, SHORT), np.random.default_rng(a.seed))
+    for step, rows in enumerate(order, 1):
+        batch = data.gather(labelled, rows)
+        start, end, states = spans(model, batch)
+        loss = (loss_of(start, batch[3]) + loss_of(end, batch[4])) / 2
+        beside = hinted(states, data.hints(labelled, rows, values), batch[2] > 0)
+        (loss + beside).backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+        schedule.step()
+        total, hint = total + loss.item(), hint + beside.item()
+        if step % 50 == 0:
+            shown = f"loss {total / 50:.3f}, hints {hint / 50:.3f}, {time.process_time():.0f} s"
+            print(f"step {step}/{a.steps}: {shown}", flush=True)
+            total = hint = 0.0
+        if step % 500 == 0:
+            print(f"  exact windows of validation {exact(model, validation):.2f} %", flush=True)
 
 
 def evaluate(path: Path, seed: int, passages: int) -> tuple[float, float, mini.QuestionSet]:
@@ -136,7 +147,8 @@ parameters = {parameters(config)}
 training_seed = {TRAINING_SEED}  # passages 0 to training_passages - 1 of this seed
 training_passages = {a.passages}
 training_sequences = {sequences}
-epochs = {a.epochs}
+steps = {a.steps}
+short_steps = {a.short_steps}  # of these, the first, on sequences of at most {SHORT} pieces
 batch = {a.batch}  # sequences per step
 peak_rate = {a.rate}  # learning rate after the warm-up
 network_seed = {a.seed}  # weights at the start and order
@@ -160,7 +172,9 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Make bert's mini.onnx and mini.toml again.")
     parser.add_argument("--out", type=Path, default=Path("src/coldmark/workloads/bert"), help="folder")
     parser.add_argument("--passages", type=int, default=24_000, help="of training, four questions each")
-    parser.add_argument("--epochs", type=int, default=1)
+    parser.add_argument("--steps", type=int, default=3000)
+    parser.add_argument("--short-steps", type=int, default=1500, help="of these, on short sequences")
+    parser.add_argument("--warm-up", type=int, default=100, help="steps to the peak rate")
     parser.add_argument("--batch", type=int, default=32, help="sequences per step")
     parser.add_argument("--rate", type=float, default=0.001, help="peak learning rate")
     parser.add_argument("--layers", type=int, default=4)

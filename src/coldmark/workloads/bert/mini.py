@@ -59,7 +59,8 @@ class Training:
     training_seed: int
     training_passages: int
     training_sequences: int
-    epochs: int
+    steps: int
+    short_steps: int
     batch: int
     peak_rate: float
     network_seed: int

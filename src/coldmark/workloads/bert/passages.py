@@ -1,8 +1,8 @@
 """Procedural passages and questions of `mini`, in the form of SQuAD.
 
-A passage tells of two, three or sometimes more people in sentences of several wordings; facts of one kind
-are told of all of them, towns and years that are not asked for stand between, later sentences say "she"
-or "he". Questions are paraphrased, and some point at a person by another fact ("the buyer of the
+A passage tells of two, three or sometimes more people in sentences of several wordings; in some a fact of
+one kind is told of all of them, towns and years that are not asked for stand between, later sentences say
+"she" or "he". Questions are paraphrased, and some point at a person by another fact ("the buyer of the
 lanterns"), so that two sentences must be joined. Every value of a passage is used once, so that each
 question has one answer, a span of the passage.
 
@@ -24,6 +24,7 @@ from coldmark.workloads.bert.tokenizer import PAD, SEPARATOR, START, UNKNOWN, To
 MAX_SEED_WORD = 2**32 - 1
 QUESTIONS = 4  # of a passage
 LONG = 3  # more people in one passage of sixteen: these outgrow the sequence
+THEME = 3  # one passage of so many tells a fact of one kind of everyone
 TWO_FACTS = 3  # in ten questions point at the person by another fact
 FILLER = 2  # in ten sentences are followed by one without a fact
 
@@ -147,11 +148,12 @@ def _people(d: _Draw) -> list[_Person]:
 
 
 def _facts(d: _Draw, people: int) -> list[_Fact]:
-    """One or two facts of each person in turn; the first kind is told of everyone."""
+    """One or two facts of each person in turn; in one passage of THEME a kind is told of everyone."""
     kinds = list(words.RELATIONS)
-    theme = d.one(kinds)
+    shared = d.one(kinds) if d.below(THEME) == 0 else ""
     facts = []
     for person in range(people):
+        theme = shared or d.one(kinds)
         others = [k for k in kinds if k != theme]
         told = [theme, *(others[i] for i in d.order(len(others))[: d.below(2)])]
         for at in d.order(len(told)):
