@@ -41,6 +41,7 @@ def spec(
     model: str,
     scenario: Scenario,
     *,
+    workload: str = "resnet50",
     backend: str = "openvino",
     precision: Precision = Precision.FP32,
     seconds: float,
@@ -49,7 +50,7 @@ def spec(
 ) -> RunSpec:
     """A performance run of so many seconds."""
     return RunSpec(
-        workload="resnet50",
+        workload=workload,
         scenario=scenario,
         suite=SUITES[scenario],
         model=model,

@@ -6,6 +6,7 @@ python scripts/reference.py [--check]
 from __future__ import annotations
 
 import inspect
+import json
 import re
 import sys
 from dataclasses import fields
@@ -18,7 +19,7 @@ from coldmark.backends import BACKENDS
 from coldmark.cli.main import COMMANDS, cli
 from coldmark.rules.book import RuleBook, load_book, rounds
 from coldmark.runs.resolve import TEST_KEYS, HarnessOptions
-from coldmark.workloads.task import workloads
+from coldmark.workloads.task import gate_ratio, workloads
 
 OUT = Path(__file__).parents[1] / "docs" / "reference"
 NOTE = "<!-- Written by scripts/reference.py from the code; do not edit by hand. -->\n\n"
@@ -117,10 +118,45 @@ def rule_book(book: RuleBook) -> str:
     return text
 
 
+def accuracy() -> str:
+    """What `scripts/accuracy.py` measured, against both targets."""
+    found = json.loads((OUT / "accuracy.json").read_text())
+    where = found["machine"]
+    text = NOTE + (
+        "# Accuracy of the shipped models\n\n"
+        "Measured by `scripts/accuracy.py` through the harness, on complete held-out sets, on "
+        f"{where['processor']} ({', '.join(f'{k} {v}' for k, v in where['software'].items())}). The bars are "
+        "99 % and 99.9 % of each model's own FP32 reference; a bar that the round does not set for this "
+        "workload stands in brackets. The interval is the sampling error of a set of this size (95 %); two "
+        "precisions are compared on the same samples, so much smaller differences than that are real.\n\n"
+        "| workload | precision | accuracy | 95 % interval | of the reference | 99 % | 99.9 % |\n"
+        "|---|---|---|---|---|---|---|\n"
+    )
+    for row in found["rows"]:
+        value, unit, reference = row["value"], row["unit"], row["reference"]
+        interval = f"{row['low']:.4g} to {row['high']:.4g}" if row["low"] is not None else "-"
+        demanded = {
+            f"{gate_ratio(i):g}"
+            for w in workloads().values()
+            for i in w.file.ids
+            if row["workload"] in w.file.ids
+        }
+        bars = []
+        for ratio in (0.99, 0.999):
+            word = "passed" if value >= ratio * reference else "failed"
+            bars.append(word if f"{ratio:g}" in demanded else f"({word})")
+        text += (
+            f"| {row['workload']} | {row['precision']} | {value:.4f} {unit} {row['metric']} | {interval} "
+            f"| {100 * value / reference:.3f} % of {reference:.4f} | {bars[0]} | {bars[1]} |\n"
+        )
+    return text
+
+
 def pages() -> dict[str, str]:
     """File name -> content."""
     books = {f"rules-{name}.md": rule_book(load_book(name)) for name in rounds()}
-    return {"commands.md": commands(), "settings.md": settings(), **books}
+    made = {"commands.md": commands(), "settings.md": settings(), **books}
+    return made | ({"accuracy.md": accuracy()} if (OUT / "accuracy.json").is_file() else {})
 
 
 def main() -> None:

@@ -111,7 +111,7 @@ def test_a_background_class_is_taken_off(official: dict[str, Path]) -> None:
         0.0,
         999.0,
     ]
-    assert np.asarray(labels.finish_labels_background([np.array([1, 5])], 1)).view(
+    assert np.asarray(labels.finish_labels_background([np.array([1, 5])], np.arange(1))).view(
         "<f4"
     ).ravel().tolist() == [0.0]
 
@@ -241,6 +241,17 @@ def test_full_is_the_official_architecture_and_refuses_accuracy() -> None:
 
 def _strides(node: onnx.NodeProto) -> list[int]:
     return next(list(a.ints) for a in node.attribute if a.name == "strides")
+
+
+def test_multiply_accumulates_of_full_by_hand() -> None:
+    total, inn, side = 3 * 64 * 7 * 7 * 112 * 112, 64, 56
+    for blocks, width, stride in architecture.STAGES:
+        for block in range(blocks):
+            out = side // (stride if block == 0 else 1)
+            total += inn * width * side * side + 9 * width * width * out * out + width * 4 * width * out * out
+            total += inn * 4 * width * out * out if block == 0 else 0
+            inn, side = 4 * width, out
+    assert total + 2048 * 1000 == architecture.MACS
 
 
 def test_full_weights_follow_from_the_seed() -> None:

@@ -20,9 +20,9 @@ from coldmark.core.record import RunRecord
 @runs_dir_option()
 @json_option()
 def demo(length: str, backend: str, precision: str, runs_dir: Path | None, as_json: bool) -> None:
-    """Benchmark this machine: image classification in all four scenarios, with the accuracy gate.
+    """Benchmark this machine: one scenario of each of the six workloads, each with its accuracy gate.
 
-    Uses the model that ships with coldmark; nothing is downloaded.
+    Uses the models that ship with coldmark; nothing is downloaded.
     """
     from coldmark.cli.progress import progress
     from coldmark.report.text import demo_text, record_json

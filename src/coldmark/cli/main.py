@@ -14,11 +14,12 @@ import coldmark
 from coldmark.core.errors import ColdmarkError, did_you_mean
 
 COMMANDS: dict[str, tuple[str, str]] = {
-    "demo": ("coldmark.cli.demo:demo", "Benchmark this machine in all four scenarios, in minutes."),
+    "demo": ("coldmark.cli.demo:demo", "Benchmark this machine with all six workloads, in minutes."),
     "run": ("coldmark.cli.run:run", "Measure one workload in one scenario."),
     "runs": ("coldmark.cli.runs:runs", "List and show what was measured."),
     "published": ("coldmark.cli.published:published", "Import, query and show published results."),
     "podium": ("coldmark.cli.podium:podium", "Rank published results, and place a run among them."),
+    "suite": ("coldmark.cli.suite:suite", "Run all that a suite demands; stop and go on as you like."),
     "system": ("coldmark.cli.system:system", "Describe this machine in MLPerf's words."),
     "twin": (
         "coldmark.cli.twin:twin",

@@ -50,7 +50,7 @@ def progress(label: str) -> Iterator[OnTick]:
         with _live(label) as on_tick:
             yield on_tick
     else:
-        yield _plain(label)
+        yield plain(label)
 
 
 @contextmanager
@@ -62,7 +62,8 @@ def _live(label: str) -> Iterator[OnTick]:
         yield lambda tick: status.update(f"{label}  {tick_text(tick)}")
 
 
-def _plain(label: str) -> OnTick:
+def plain(label: str) -> OnTick:
+    """Ticks as lines, one now and then."""
     last: list[object] = [None, 0.0]
 
     def on_tick(tick: Tick) -> None:

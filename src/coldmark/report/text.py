@@ -168,26 +168,27 @@ def runs_table(runs: Iterable[tuple[str, RunRecord | ColdmarkError]]) -> str:
 
 
 def demo_text(done: Sequence[tuple[RunRecord, Path]]) -> str:
-    """The demo's result: one line a scenario, then why a verdict is not VALID, then where it all lies."""
+    """The demo's result: one line a workload, then why a verdict is not VALID, then where it all lies."""
     spec = done[0][0].spec
     lines = [
-        f"{spec.workload} {spec.model}, {spec.backend} {spec.precision}, rules of {spec.round}, "
+        f"{spec.model} models, {spec.backend} {spec.precision}, rules of {spec.round}, "
         f"{spec.length} length; measured here, not an official MLPerf result",
         "",
         table(
-            ["scenario", "result", "metric", "verdict", "accuracy", "harness share"],
+            ["workload", "scenario", "result", "metric", "verdict", "accuracy", "harness share"],
             [_demo_row(record) for record, _ in done],
         ),
         "",
     ]
     for record, _ in done:
-        lines += [f"{record.spec.scenario} is INVALID: {reason}" for reason in record.reasons]
-    lines += [f"{record.spec.scenario.value:13} {path}" for record, path in done]
+        lines += [f"{record.spec.workload} is INVALID: {reason}" for reason in record.reasons]
+    lines += [f"{record.spec.workload:13} {path}" for record, path in done]
     return "\n".join([*lines, "", f"More: coldmark runs show {done[-1][0].run_id} --findings"])
 
 
 def _demo_row(record: RunRecord) -> list[str]:
     return [
+        record.spec.workload,
         record.spec.scenario.value,
         metric_text(record.metric),
         record.metric.name if record.metric else "-",

@@ -1,15 +1,17 @@
-"""What the demo runs: every scenario once, each in a suite that has it."""
+"""What the demo runs: one scenario of each workload, and among them every scenario."""
 
 from __future__ import annotations
 
 from coldmark.core.nouns import Length, Precision, Scenario, Suite
 from coldmark.core.record import RunSpec
 
-SCENARIOS = (
-    (Scenario.SINGLE_STREAM, Suite.EDGE),
-    (Scenario.MULTI_STREAM, Suite.EDGE),
-    (Scenario.SERVER, Suite.DATACENTER),
-    (Scenario.OFFLINE, Suite.DATACENTER),
+RUNS = (
+    ("resnet50", Suite.DATACENTER, Scenario.OFFLINE),
+    ("retinanet", Suite.EDGE, Scenario.MULTI_STREAM),
+    ("3d-unet-99.9", Suite.EDGE, Scenario.SINGLE_STREAM),
+    ("rnnt", Suite.DATACENTER, Scenario.SERVER),
+    ("bert-99.9", Suite.DATACENTER, Scenario.OFFLINE),
+    ("dlrm-99.9", Suite.DATACENTER, Scenario.SERVER),
 )
 
 
@@ -17,7 +19,7 @@ def demo_specs(*, length: str, backend: str, precision: str) -> list[RunSpec]:
     """The specs of the demo. Raises ConfigError on a name that is none."""
     return [
         RunSpec(
-            workload="resnet50",
+            workload=workload,
             scenario=scenario,
             suite=suite,
             model="mini",
@@ -25,5 +27,5 @@ def demo_specs(*, length: str, backend: str, precision: str) -> list[RunSpec]:
             precision=Precision.parse(precision, where="--precision"),  # type: ignore[arg-type]
             length=Length.parse(length, where="--length"),  # type: ignore[arg-type]
         )
-        for scenario, suite in SCENARIOS
+        for workload, suite, scenario in RUNS
     ]

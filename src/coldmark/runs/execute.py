@@ -48,8 +48,16 @@ class Tick:
 OnTick = Callable[[Tick], None]
 
 
-def execute(spec: RunSpec, root: Path, *, on_tick: OnTick | None = None) -> tuple[RunRecord, Path]:
+def execute(
+    spec: RunSpec,
+    root: Path,
+    *,
+    on_tick: OnTick | None = None,
+    on_start: Callable[[Path], None] | None = None,
+) -> tuple[RunRecord, Path]:
     """Run what the spec asks and return the sealed record and its directory.
+
+    `on_start` is called with the directory as soon as there is one.
 
     Raises ConfigError, SetupError or DataError before anything is written. A run that fails or is
     interrupted later leaves a record that says so, and raises the error it ended with.
@@ -63,6 +71,8 @@ def execute(spec: RunSpec, root: Path, *, on_tick: OnTick | None = None) -> tupl
     task = open_task(plan, cache)
     held = RunDir.create(root, new_run_id(f"{spec.workload}-{spec.scenario.slug}"))
     try:
+        if on_start:
+            on_start(held.path)
         return _execute_in(held, plan, task, cache, on_tick), held.path
     finally:
         held.release()

@@ -26,6 +26,9 @@ CLASSES = 1000
 PARAMETERS = 25_557_032
 """Trainable parameters: convolutions, scale and shift of the normalisations, the classifier."""
 
+MACS = 4_089_184_256
+"""Multiply-accumulates of the convolutions and the classifier, one image."""
+
 OPSET = 17
 IR_VERSION = 8
 SEED = 20220908

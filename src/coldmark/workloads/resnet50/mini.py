@@ -89,7 +89,11 @@ def open_mini(cache: Path) -> Task:
         model=classifier(path, signature, facts.input_size),
         official=False,
         gate=mini_gate(facts),
-        facts={"model_sha256": signature.sha256, "weights": "trained for this project on drawn shapes"},
+        facts={
+            "model_sha256": signature.sha256,
+            "weights": "trained for this project on drawn shapes",
+            "macs_per_sample": str(facts.macs_per_sample),
+        },
         **heldout(facts, cache),
     )
 

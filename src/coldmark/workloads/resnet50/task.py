@@ -82,6 +82,7 @@ def _full(cache: Path, need_model: bool) -> Task:
         facts={
             "model_sha256": sha256,
             "weights": f"seeded random (seed {architecture.SEED}), performance only",
+            "macs_per_sample": str(architecture.MACS),
         },
     )
 

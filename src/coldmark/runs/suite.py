@@ -1,0 +1,313 @@
+"""A whole suite: every benchmark-scenario that a round demands, each run once, resumed where it stopped.
+
+The suite's file names the run of each benchmark-scenario; what a run came to is read from its own record,
+so that a killed suite loses nothing. A run of the 99.9 % benchmark also stands for the 99 % one where it
+meets its own, higher target and all settings are the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from coldmark.core.errors import ColdmarkError, ConfigError, Interrupted, did_you_mean
+from coldmark.core.nouns import State
+from coldmark.core.record import RunRecord, RunSpec
+from coldmark.core.suite import SuiteEntry, SuiteRecord, SuiteSpec
+from coldmark.rules.book import RuleBook, load_book, load_length
+from coldmark.runs.execute import OnTick, execute, resume, software_versions
+from coldmark.runs.resolve import Plan, open_task, resolve
+from coldmark.store.rundir import read_record
+from coldmark.store.suites import held_suite, read_suite, write_suite
+from coldmark.workloads.cache import cache_dir
+from coldmark.workloads.task import workloads
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """One benchmark-scenario as it stands."""
+
+    entry: SuiteEntry
+    record: RunRecord | None  # of the run that stands for it
+    least_s: float  # what its tests take at the least
+    may_serve: str = ""  # the stricter benchmark whose run may stand for it
+
+    @property
+    def done(self) -> bool:
+        return self.record is not None and self.record.state is State.COMPLETE
+
+
+OnChange = Callable[[Sequence[Line], int], None]
+"""Called with the suite's lines and the index of the one that runs now."""
+
+
+def default_name(spec: SuiteSpec) -> str:
+    """A name that says what the suite is: edge-short-mini-openvino-fp32."""
+    model = Path(spec.model).stem if "/" in spec.model or spec.model.endswith(".onnx") else spec.model
+    return f"{spec.suite}-{spec.length}-{model}-{spec.backend}-{spec.precision}"
+
+
+def demanded(spec: SuiteSpec) -> list[SuiteEntry]:
+    """What the suite demands, in the rule book's order, stricter benchmarks first.
+
+    Raises ConfigError for a name in `only` that the suite does not have.
+    """
+    book = load_book(spec.round)
+    entries = [
+        SuiteEntry(benchmark=name, scenario=scenario)
+        for name in sorted(book.benchmarks, key=lambda n: _order(book, n))
+        for scenario in book.benchmarks[name].suites.get(spec.suite, ())
+    ]
+    names = {e.benchmark for e in entries} | {e.name for e in entries}
+    for wanted in spec.only:
+        if wanted not in names:
+            raise ConfigError(
+                f"the {spec.suite} suite of {spec.round} has no {wanted!r}",
+                where="--only",
+                hint=did_you_mean(wanted, names),
+            )
+    if spec.only:
+        entries = [e for e in entries if e.benchmark in spec.only or e.name in spec.only]
+    absent = sorted({e.benchmark for e in entries} - set(workloads()))
+    if absent:
+        have = sorted({e.benchmark for e in entries} & set(workloads()))
+        raise ConfigError(
+            f"{', '.join(absent)} of {spec.round} cannot be run here: coldmark has no such workload",
+            where="coldmark suite",
+            hint=f"--only {','.join(have)}" if have else "coldmark workloads lists what there is",
+        )
+    return entries
+
+
+def _order(book: RuleBook, name: str) -> tuple[int, float]:
+    """Book order of the workload's first benchmark, then the higher target first."""
+    names = list(book.benchmarks)
+    alike = workloads()[name].file.ids if name in workloads() else (name,)
+    first = min(names.index(n) for n in alike if n in names)
+    return first, -book.benchmarks[name].accuracy.ratio
+
+
+def run_spec(spec: SuiteSpec, entry: SuiteEntry) -> RunSpec:
+    """What one benchmark-scenario of the suite is run as."""
+    options: dict[str, str] = {}
+    for key, value in spec.options.items():
+        scope, colon, name = key.partition(":")
+        if not colon:
+            options.setdefault(key, value)
+        elif scope in (entry.benchmark, entry.name, entry.scenario.value):
+            options[name] = value
+    return RunSpec(
+        workload=entry.benchmark,
+        scenario=entry.scenario,
+        suite=spec.suite,
+        model=spec.model,
+        backend=spec.backend,
+        precision=spec.precision,
+        length=spec.length,
+        round=spec.round,
+        options=options,
+    )
+
+
+def check_scopes(spec: SuiteSpec, entries: Sequence[SuiteEntry]) -> None:
+    """Every scope of an option is one of the suite's. Raises ConfigError."""
+    known = {e.benchmark for e in entries} | {e.name for e in entries} | {e.scenario.value for e in entries}
+    for key in spec.options:
+        scope, colon, _ = key.partition(":")
+        if colon and scope not in known:
+            raise ConfigError(f"no {scope!r} in this suite", where="--set", hint=did_you_mean(scope, known))
+
+
+def plan_suite(spec: SuiteSpec, root: Path, name: str) -> list[Line]:
+    """What the suite would run and what of it is done. Raises ConfigError before anything is written."""
+    entries = demanded(spec)
+    check_scopes(spec, entries)
+    plans = {e.name: resolve(run_spec(spec, e)) for e in entries}
+    begun = read_suite(root, name)
+    found = {e.name: e for e in _same(begun, spec, name).entries} if begun else {}
+    return [_line(root, found.get(e.name, e), plans) for e in entries]
+
+
+def _same(record: SuiteRecord, spec: SuiteSpec, name: str) -> SuiteRecord:
+    """A suite's file, if it is of this spec but for the choice of benchmarks. Raises ConfigError."""
+    if replace(record.spec, only=()) != replace(spec, only=()):
+        raise ConfigError(
+            f"the suite {name!r} was begun with other settings",
+            where="--name",
+            hint="give another --name, or --again to begin it anew",
+        )
+    return record
+
+
+def _line(root: Path, entry: SuiteEntry, plans: dict[str, Plan]) -> Line:
+    serves = [
+        other.workload.id
+        for other in plans.values()
+        if other.spec.scenario is entry.scenario and stricter(other, plans[entry.name])
+    ]
+    return Line(
+        entry=entry,
+        record=_record(root, entry.run_id),
+        least_s=least_s(plans[entry.name]),
+        may_serve=serves[0] if serves else "",
+    )
+
+
+def _record(root: Path, run_id: str) -> RunRecord | None:
+    """A run's record; None where there is none or it cannot be read, which means: run it again."""
+    try:
+        return read_record(root / run_id) if run_id else None
+    except ColdmarkError:
+        return None
+
+
+def least_s(plan: Plan) -> float:
+    """Seconds that the performance test takes at the least."""
+    by_length = load_length(plan.spec.length).min_duration_ms
+    ms = plan.test_overrides.get("min_duration_ms", by_length or plan.rule.book.min_duration_ms)
+    return ms / 1000
+
+
+def stricter(high: Plan, low: Plan) -> bool:
+    """Whether `high` is the same work under the same settings as `low`, with a higher target."""
+    a, b = high.rule.benchmark, low.rule.benchmark
+    same = replace(a, official_name=b.official_name, accuracy=b.accuracy, suites=b.suites, aliases=b.aliases)
+    return (
+        high.workload.file == low.workload.file
+        and a.accuracy.ratio > b.accuracy.ratio
+        and same == b
+        and replace(high.spec, workload=low.spec.workload) == low.spec
+    )
+
+
+def run_suite(
+    spec: SuiteSpec,
+    root: Path,
+    name: str,
+    *,
+    again: bool = False,
+    retry: bool = False,
+    on_change: OnChange | None = None,
+    ticker: Callable[[SuiteEntry], OnTick] | None = None,
+) -> list[Line]:
+    """Run what is left of a suite, writing its file after each step; returns its lines.
+
+    A benchmark-scenario that fails is noted and the others go on. `again` begins a new suite of that name,
+    `retry` runs again what came out INVALID. Raises Interrupted when the user stops it,
+    ConfigError or DataError before anything is run.
+    """
+    entries = demanded(spec)
+    check_scopes(spec, entries)
+    plans = {e.name: resolve(run_spec(spec, e)) for e in entries}
+    for plan in plans.values():
+        open_task(plan, cache_dir())  # a missing file is known before an hour of work
+    with held_suite(root, name):
+        state = _State(spec, root, name, plans, again=again, retry=retry)
+        for at, entry in enumerate(entries):
+            if on_change:
+                on_change(state.lines(entries), at)
+            state.settle(entry, ticker(entry) if ticker else None)
+        state.finish()
+        lines = state.lines(entries)
+        if on_change:
+            on_change(lines, len(entries))
+        return lines
+
+
+class _State:
+    """The suite's file while it is worked on."""
+
+    def __init__(
+        self, spec: SuiteSpec, root: Path, name: str, plans: dict[str, Plan], *, again: bool, retry: bool
+    ) -> None:
+        self._root, self._plans, self._retry = root, plans, retry
+        begun = None if again else read_suite(root, name)
+        if begun:
+            _same(begun, spec, name)
+        self._entries = {e.name: e for e in begun.entries} if begun else {}
+        self._record = begun or SuiteRecord(name=name, spec=spec, entries=(), started=_now())
+
+    def lines(self, entries: Sequence[SuiteEntry]) -> list[Line]:
+        return [_line(self._root, self._entries.get(e.name, e), self._plans) for e in entries]
+
+    def settle(self, entry: SuiteEntry, on_tick: OnTick | None) -> None:
+        """See to it that a complete run stands for this benchmark-scenario."""
+        plan = self._plans[entry.name]
+        have = self._entries.get(entry.name, entry)
+        record = _record(self._root, have.run_id)
+        if record and record.state is State.COMPLETE and record.software == software_versions(plan):
+            if record.verdict == "VALID" or not self._retry:
+                return
+            record = None  # complete and INVALID: a new run, not this one resumed
+        if serving := self._serving(plan):
+            self._put(replace(entry, run_id=serving.run_id, served_by=serving.benchmark))
+            return
+        try:
+            self._run(entry, plan, None if have.served_by else record, on_tick)
+        except Interrupted:
+            raise
+        except ColdmarkError as error:
+            self._put(replace(self._entries.get(entry.name, entry), error=str(error)))
+
+    def _serving(self, plan: Plan) -> SuiteEntry | None:
+        """The entry of a stricter benchmark whose run is VALID and meets its own accuracy target."""
+        for name, other in self._plans.items():
+            entry = self._entries.get(name)
+            if entry is None or entry.served_by or not stricter(other, plan):
+                continue
+            record = _record(self._root, entry.run_id)
+            if (
+                record
+                and record.state is State.COMPLETE
+                and record.accuracy
+                and record.accuracy.passed
+                and record.verdict == "VALID"
+            ):
+                return entry
+        return None
+
+    def _run(self, entry: SuiteEntry, plan: Plan, begun: RunRecord | None, on_tick: OnTick | None) -> None:
+        if begun and begun.state is not State.COMPLETE and begun.software == software_versions(plan):
+            self._put(replace(entry, run_id=begun.run_id))
+            resume(self._root / begun.run_id, on_tick=on_tick)
+            return
+
+        def started(path: Path) -> None:
+            self._put(replace(entry, run_id=path.name))
+
+        execute(plan.spec, self._root, on_tick=on_tick, on_start=started)
+
+    def _put(self, entry: SuiteEntry) -> None:
+        self._entries[entry.name] = entry
+        self._write("")
+
+    def finish(self) -> None:
+        """Say that nothing is left, where nothing is."""
+        if all(not e.error for e in self._entries.values()):
+            self._write(_now())
+
+    def _write(self, finished: str) -> None:
+        self._record = replace(self._record, entries=tuple(self._entries.values()), finished=finished)
+        write_suite(self._root, self._record)
+
+
+def left_s(lines: Sequence[Line]) -> float | None:
+    """About how long what is left takes, by what the runs so far took beyond their least; None at first."""
+    beyond = [taken_s(line.record) - line.least_s for line in lines if line.done and not line.entry.served_by]
+    if not beyond:
+        return None
+    mean = sum(max(0.0, b) for b in beyond) / len(beyond)
+    return sum(line.least_s + mean for line in lines if not line.done)
+
+
+def taken_s(record: RunRecord | None) -> float:
+    """Seconds from a run's start to its end."""
+    if record is None or not record.finished:
+        return 0.0
+    return (datetime.fromisoformat(record.finished) - datetime.fromisoformat(record.started)).total_seconds()
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
