@@ -9,19 +9,23 @@ from pathlib import Path
 import numpy as np
 import onnxruntime as ort
 
+from coldmark.core.sut import Pipeline
 from coldmark.workloads.bert.samples import FeatureLibrary
 from coldmark.workloads.task import Task
 
 SAMPLES = 64
 
 
-def reference_rate(model_path: Path, task: Task, seconds: float) -> float:
+def reference_rate(model_path: Path | None, task: Task, seconds: float) -> float:
     """Samples/s of the loop that the round's reference harness runs for BERT, without LoadGen.
 
     Each sample's lists become arrays of [1, sequence], the network is called, the two outputs are stacked
-    and turned to bytes. The first call is not counted.
+    and turned to bytes. The first call is not counted. Without a path the task's own file is taken.
     """
     assert isinstance(task.library, FeatureLibrary)
+    if model_path is None:
+        assert isinstance(task.model, Pipeline)
+        model_path = task.model.networks(1)[0].path
     session = ort.InferenceSession(model_path, providers=["CPUExecutionProvider"])
     names = [i.name for i in session.get_inputs()]
     outputs = [o.name for o in session.get_outputs()]

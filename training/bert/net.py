@@ -11,6 +11,10 @@ from torch import Tensor, nn
 
 from coldmark.workloads.bert.architecture import Config
 
+WAVES = 32
+PLACES = slice(6, 6 + WAVES)
+"""Where sines of periods of about ten to eighty pieces stand: alike where two pieces are close."""
+
 
 class Layer(nn.Module):
     """Self-attention and feed-forward, each added to its input and normalised after (post-LN)."""
@@ -70,10 +74,12 @@ class Bert(nn.Module):
                 nn.init.normal_(module.weight, std=0.1, generator=generator)
         with torch.no_grad():
             self.position.weight.copy_(0.1 * sines(self.config.positions, self.config.hidden))
+            self.segment.weight[:, PLACES] = 0.0
             apart = nn.functional.normalize(self.segment.weight[1] - self.segment.weight[0], dim=0)
             for layer in self.layers:
                 assert isinstance(layer, Layer)
                 self._look(layer, apart, generator)
+            self.word.weight[:, PLACES] = 0.0  # where only positions stand, nearness is seen clearly
 
     def _look(self, layer: Layer, apart: Tensor, generator: torch.Generator) -> None:
         """Half the heads of a layer look at equal pieces, blind to segments; the others look nearby."""
@@ -82,10 +88,10 @@ class Bert(nn.Module):
         equal = torch.empty(width // 2, width)
         nn.init.normal_(equal, std=1.3 * width**-0.5, generator=generator)
         equal -= torch.outer(equal @ apart, apart)
+        equal[:, PLACES] = 0.0
         near = torch.zeros(width - len(equal), width)
-        for head, gain in enumerate(torch.linspace(1.9, 1.4, len(near) // size)):
-            # Sines of periods of about ten to eighty pieces: alike where two pieces are close.
-            near[head * size : (head + 1) * size, 6 : 6 + size] = gain * torch.eye(size)
+        for head, gain in enumerate(torch.linspace(2.2, 1.6, len(near) // size)):
+            near[head * size : (head + 1) * size, PLACES] = gain * torch.eye(size)[:, :WAVES]
         for map_ in (layer.query, layer.key):
             map_.weight.add_(torch.cat((equal, near)))
         for map_ in (layer.value, layer.out):

@@ -33,7 +33,6 @@ from coldmark.workloads.bert.scoring import scorer
 TRAINING_SEED = 530_001
 VALIDATION_SEED = 530_002  # for choices made during development, so that held-out passages stay unseen
 HELDOUT_SEED = 530_003
-HELDOUT_PASSAGES = 2500
 VALIDATION_PASSAGES = 250
 SEEDS = {TRAINING_SEED, VALIDATION_SEED, HELDOUT_SEED, mini.CALIBRATION_SEED}
 SHORT = 56  # pieces of the sequences that training begins with
@@ -128,7 +127,7 @@ def evaluate(path: Path, seed: int, passages: int) -> tuple[float, float, mini.Q
 def facts(a: argparse.Namespace, path: Path, config: Config, sequences: int) -> str:
     """The TOML text, with the score of the held-out questions."""
     seconds = time.process_time()
-    exact_match, f1, asked = evaluate(path, HELDOUT_SEED, HELDOUT_PASSAGES)
+    exact_match, f1, asked = evaluate(path, HELDOUT_SEED, a.heldout_passages)
     tools = f"torch {torch.__version__}, onnx {onnx.__version__}, openvino {ov.__version__}"
     return f"""\
 # Facts about mini.onnx, written by training/bert/train.py; do not edit by hand.
@@ -158,7 +157,7 @@ made_with = "Python {platform.python_version()}, {tools}, numpy {np.__version__}
 
 [heldout]
 heldout_seed = {HELDOUT_SEED}  # passages 0 to heldout_passages - 1 of this seed
-heldout_passages = {HELDOUT_PASSAGES}
+heldout_passages = {a.heldout_passages}
 questions = {len(asked.examples)}
 sequences = {len(asked.features)}  # windows of passages that are too long count each
 heldout_sha256 = "{asked.sha256}"  # over passages, questions and answers in order
@@ -171,9 +170,9 @@ def arguments() -> argparse.Namespace:
     """Command line; the defaults make the shipped file."""
     parser = argparse.ArgumentParser(description="Make bert's mini.onnx and mini.toml again.")
     parser.add_argument("--out", type=Path, default=Path("src/coldmark/workloads/bert"), help="folder")
-    parser.add_argument("--passages", type=int, default=24_000, help="of training, four questions each")
-    parser.add_argument("--steps", type=int, default=3000)
-    parser.add_argument("--short-steps", type=int, default=1500, help="of these, on short sequences")
+    parser.add_argument("--passages", type=int, default=12_000, help="of training, four questions each")
+    parser.add_argument("--steps", type=int, default=1500)
+    parser.add_argument("--short-steps", type=int, default=500, help="of these, on short sequences")
     parser.add_argument("--warm-up", type=int, default=100, help="steps to the peak rate")
     parser.add_argument("--batch", type=int, default=32, help="sequences per step")
     parser.add_argument("--rate", type=float, default=0.001, help="peak learning rate")
@@ -181,6 +180,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--hidden", type=int, default=128)
     parser.add_argument("--seed", type=int, default=1, help="for weights and order")
     parser.add_argument("--threads", type=int, default=1, help="of PyTorch")
+    parser.add_argument("--heldout-passages", type=int, default=2500, help="of evaluation")
     parser.add_argument("--no-heldout", action="store_true", help="stop after validation (trial runs)")
     return parser.parse_args()
 

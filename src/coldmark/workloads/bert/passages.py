@@ -1,10 +1,11 @@
 """Procedural passages and questions of `mini`, in the form of SQuAD.
 
-A passage tells of two, three or sometimes more people in sentences of several wordings; in some a fact of
-one kind is told of all of them, towns and years that are not asked for stand between, later sentences say
-"she" or "he". Questions are paraphrased, and some point at a person by another fact ("the buyer of the
-lanterns"), so that two sentences must be joined. Every value of a passage is used once, so that each
-question has one answer, a span of the passage.
+A passage tells of two, three or sometimes more people in sentences of several wordings: who was born,
+moved, works, bought, built or won what, where and when. In some passages a fact of one kind is told of all of
+them; towns and years that are not asked for stand between; later sentences say "she" or "he". Questions
+are paraphrased, and some point at a person by another fact ("the buyer of the lanterns"), so that two
+sentences must be joined. Every value of a passage is used once, so that each question has one answer, a
+span of the passage.
 
 Passage (seed, index) depends only on `numpy.random.default_rng([seed, index])` and whole numbers.
 """
@@ -24,7 +25,7 @@ from coldmark.workloads.bert.tokenizer import PAD, SEPARATOR, START, UNKNOWN, To
 MAX_SEED_WORD = 2**32 - 1
 QUESTIONS = 4  # of a passage
 LONG = 3  # more people in one passage of sixteen: these outgrow the sequence
-THEME = 3  # one passage of so many tells a fact of one kind of everyone
+THEME = 4  # in one passage of so many a fact of one kind is told of everyone
 TWO_FACTS = 3  # in ten questions point at the person by another fact
 FILLER = 2  # in ten sentences are followed by one without a fact
 
@@ -148,14 +149,15 @@ def _people(d: _Draw) -> list[_Person]:
 
 
 def _facts(d: _Draw, people: int) -> list[_Fact]:
-    """One or two facts of each person in turn; in one passage of THEME a kind is told of everyone."""
+    """One or two facts of each person in turn, of kinds that go round; one in THEME shares a kind."""
     kinds = list(words.RELATIONS)
-    shared = d.one(kinds) if d.below(THEME) == 0 else ""
+    turn = [kinds[i] for i in d.order(len(kinds))]
+    shared = turn[0] if d.below(THEME) == 0 else ""
     facts = []
     for person in range(people):
-        theme = shared or d.one(kinds)
-        others = [k for k in kinds if k != theme]
-        told = [theme, *(others[i] for i in d.order(len(others))[: d.below(2)])]
+        told = [turn[(2 * person + i) % len(turn)] for i in range(1 + d.below(2))]
+        if shared and shared not in told:
+            told[0] = shared
         for at in d.order(len(told)):
             relation = words.RELATIONS[told[at]]
             values = {slot: d.value(kind) for slot, kind in relation.slots.items()}
