@@ -12,7 +12,7 @@ from torch import Tensor
 
 from coldmark.workloads.bert import words
 from coldmark.workloads.bert.features import Features, Form, featurise
-from coldmark.workloads.bert.passages import draw, examples, vocabulary
+from coldmark.workloads.bert.passages import TRAINED, Mix, draw, examples, vocabulary
 
 
 @dataclass(frozen=True)
@@ -25,10 +25,10 @@ class Labelled:
     sentence: NDArray[np.int64]  # [n, sequence] number of the sentence in the window
 
 
-def load(seed: int, count: int, form: Form) -> Labelled:
+def load(seed: int, count: int, form: Form, mix: Mix = TRAINED) -> Labelled:
     """The sequences of passages 0 to count - 1 of a seed."""
     tokenizer = vocabulary()
-    passages = [draw(seed, index) for index in range(count)]
+    passages = [draw(seed, index, mix) for index in range(count)]
     features = featurise(examples(passages), tokenizer, form)
     asked = [(p, q) for p in passages for q in p.questions]
     first = np.array([len(p.text[: q.start].split()) for p, q in asked])  # word where the answer begins

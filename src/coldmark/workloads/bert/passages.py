@@ -25,9 +25,21 @@ from coldmark.workloads.bert.tokenizer import PAD, SEPARATOR, START, UNKNOWN, To
 MAX_SEED_WORD = 2**32 - 1
 QUESTIONS = 4  # of a passage
 LONG = 3  # more people in one passage of sixteen: these outgrow the sequence
-THEME = 4  # in one passage of so many a fact of one kind is told of everyone
-TWO_FACTS = 3  # in ten questions point at the person by another fact
 FILLER = 2  # in ten sentences are followed by one without a fact
+
+
+@dataclass(frozen=True, slots=True)
+class Mix:
+    """How hard passages and questions are."""
+
+    people: int  # so many or one more
+    shared: int  # in one passage of so many a fact of one kind is told of everyone
+    two_facts: int  # in so many of ten questions the person is pointed at by another fact, where there is one
+
+
+TRAINED = Mix(people=2, shared=4, two_facts=3)
+SCORED = Mix(people=3, shared=1, two_facts=6)
+"""Training sees easy and hard; held-out questions are of the hard kind, or the score would be near 100 %."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,13 +129,13 @@ class _Person:
         return f"{self.first} {self.family}"
 
 
-def draw(seed: int, index: int) -> Passage:
+def draw(seed: int, index: int, mix: Mix = SCORED) -> Passage:
     """Passage `index` of the set `seed`. Raises ValueError when either is outside 0 to MAX_SEED_WORD."""
     d = _Draw(seed, index)
-    people = _people(d)
-    facts = _facts(d, len(people))
+    people = _people(d, mix)
+    facts = _facts(d, len(people), mix)
     text, names = _tell(d, people, facts)
-    return Passage(text, _ask(d, people, facts, names))
+    return Passage(text, _ask(d, people, facts, names, mix))
 
 
 def examples(passages: Sequence[Passage]) -> list[Example]:
@@ -136,11 +148,11 @@ def examples(passages: Sequence[Passage]) -> list[Example]:
     return found
 
 
-def _people(d: _Draw) -> list[_Person]:
-    """Two or three people, seldom more; one time in four all are of one family."""
+def _people(d: _Draw, mix: Mix) -> list[_Person]:
+    """A few people, seldom many; one time in four all are of one family."""
     shared = d.value("family") if d.below(4) == 0 else ""
     found = []
-    for _ in range(2 + d.below(2) + (LONG if d.below(16) == 0 else 0)):
+    for _ in range(mix.people + d.below(2) + (LONG if d.below(16) == 0 else 0)):
         she = d.below(2) == 0
         found.append(
             _Person(d.value("she" if she else "he"), shared or d.value("family"), "She" if she else "He")
@@ -148,11 +160,11 @@ def _people(d: _Draw) -> list[_Person]:
     return found
 
 
-def _facts(d: _Draw, people: int) -> list[_Fact]:
-    """One or two facts of each person in turn, of kinds that go round; one in THEME shares a kind."""
+def _facts(d: _Draw, people: int, mix: Mix) -> list[_Fact]:
+    """One or two facts of each person in turn, of kinds that go round or of one shared kind first."""
     kinds = list(words.RELATIONS)
     turn = [kinds[i] for i in d.order(len(kinds))]
-    shared = turn[0] if d.below(THEME) == 0 else ""
+    shared = turn[0] if d.below(mix.shared) == 0 else ""
     facts = []
     for person in range(people):
         told = [turn[(2 * person + i) % len(turn)] for i in range(1 + d.below(2))]
@@ -208,7 +220,9 @@ def _filled(template: str, values: Mapping[str, str]) -> tuple[str, dict[str, in
     return text, places
 
 
-def _ask(d: _Draw, people: list[_Person], facts: list[_Fact], names: list[int]) -> tuple[Question, ...]:
+def _ask(
+    d: _Draw, people: list[_Person], facts: list[_Fact], names: list[int], mix: Mix
+) -> tuple[Question, ...]:
     """Questions about facts and slots, none twice."""
     could = [(f, slot) for f, fact in enumerate(facts) for slot in fact.relation.asks if slot in fact.places]
     asked = []
@@ -219,7 +233,7 @@ def _ask(d: _Draw, people: list[_Person], facts: list[_Fact], names: list[int]) 
         text = d.one(fact.relation.asks[slot])
         subject = person.name if d.below(2) else person.first
         elsewhere = [f for f in facts if f.person == fact.person and f is not fact]
-        if elsewhere and d.below(10) < TWO_FACTS and "{s}" in text:
+        if elsewhere and d.below(10) < mix.two_facts and "{s}" in text:
             other = elsewhere[d.below(len(elsewhere))]
             subject = _filled(d.one(other.relation.points), other.values)[0]
         question = _filled(text, {**fact.values, "s": subject})[0]

@@ -29,8 +29,7 @@ class Options:
     """`--set model.path=...`, `data.path`, `vocab.path`, and `data.lengths=padded|buckets`.
 
     Padded, every sequence is filled up to the full length, as the reference does. In buckets it is filled
-    up only to the next multiple of 64 (of 32 for mini), as published submissions leave padding out; the
-    answers are the same up to rounding.
+    up only to the next multiple of 64 (of 32 for mini); the answers are the same up to rounding.
     """
 
     model_path: Path | None = None
