@@ -38,7 +38,7 @@ class Mix:
 
 
 TRAINED = Mix(people=2, shared=4, two_facts=3)
-SCORED = Mix(people=3, shared=1, two_facts=6)
+SCORED = Mix(people=3, shared=1, two_facts=10)
 """Training sees easy and hard; held-out questions are of the hard kind, or the score would be near 100 %."""
 
 
