@@ -14,6 +14,9 @@ from coldmark.core.errors import DataError
 MAX_BYTES = 2 * 1024**3 - 1
 """Protobuf's own limit."""
 
+LARGE_BYTES = 256 * 1024 * 1024
+"""Beyond this a model is checked from its file, not from memory."""
+
 
 @dataclass(frozen=True, slots=True)
 class Port:
@@ -38,10 +41,17 @@ def inspect(path: Path) -> Signature:
 
     Raises DataError when it is missing, truncated, not ONNX, or points at files outside its folder.
     """
-    data = _read(path)
+    digest = _digest(path)
     try:
-        model = onnx.load_model_from_string(data)
-        onnx.checker.check_model(model)
+        model = onnx.load_model_from_string(path.read_bytes())
+        for tensor in model.graph.initializer:
+            _stay_inside(tensor, path)
+        signature = _signature(model, digest)
+        if any(t.external_data for t in model.graph.initializer) or path.stat().st_size > LARGE_BYTES:
+            del model  # or the weights would be in memory three times over
+            onnx.checker.check_model(str(path))
+        else:
+            onnx.checker.check_model(model)
     except (DecodeError, onnx.checker.ValidationError, ValueError, TypeError) as error:
         first = str(error).strip().splitlines()
         raise DataError(
@@ -49,22 +59,25 @@ def inspect(path: Path) -> Signature:
             where=str(path),
             hint="is the file truncated, or another format?",
         ) from None
+    return signature
+
+
+def _signature(model: onnx.ModelProto, digest: str) -> Signature:
     weights = {w.name for w in model.graph.initializer}
-    for tensor in model.graph.initializer:
-        _stay_inside(tensor, path)
     return Signature(
         inputs=tuple(_port(p) for p in model.graph.input if p.name not in weights),
         outputs=tuple(_port(p) for p in model.graph.output),
-        sha256=hashlib.sha256(data).hexdigest(),
+        sha256=digest,
     )
 
 
-def _read(path: Path) -> bytes:
+def _digest(path: Path) -> str:
     try:
         size = path.stat().st_size
         if not 0 < size <= MAX_BYTES:
             raise DataError(f"{size} bytes is no ONNX model", where=str(path))
-        return path.read_bytes()
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise DataError(f"cannot read the model: {error.strerror}", where=str(path)) from None
 

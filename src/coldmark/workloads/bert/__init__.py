@@ -1,0 +1,1 @@
+"""BERT: question answering on passages of text."""
