@@ -228,7 +228,11 @@ class _Request:
 
 
 def _pipeline_bench(request: BuildRequest, pipeline: Pipeline, setup: _Setup) -> PipelineBench:
-    """Networks compiled once, requests a lane. A spare lane packs a batch while another computes."""
+    """Networks compiled once, requests a lane.
+
+    In Offline a spare lane packs a batch while another computes; in Server it would take batches from the
+    other and the interpreter from the thread that issues.
+    """
     options: OpenVinoOptions = request.options
     made: dict[tuple[str, Any], Any] = {}
 
@@ -247,8 +251,9 @@ def _pipeline_bench(request: BuildRequest, pipeline: Pipeline, setup: _Setup) ->
             for n in networks
         }
 
-    inline = request.scenario in (Scenario.SINGLE_STREAM, Scenario.MULTI_STREAM)
-    lanes = 1 if inline else options.requests or setup.streams + 1
+    lanes = {Scenario.SERVER: setup.streams, Scenario.OFFLINE: setup.streams + 1}.get(request.scenario, 1)
+    if options.requests and request.scenario in (Scenario.SERVER, Scenario.OFFLINE):
+        lanes = options.requests
     return PipelineBench(pipeline, lanes, options.batch, request.scenario, lane, setup.describe())
 
 

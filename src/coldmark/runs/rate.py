@@ -16,6 +16,10 @@ SERVER_MARGIN = 0.8
 SERVER_LIMIT_SHARE = 0.8
 """Share of the latency bound the play must stay within."""
 
+CAPACITY_SHARE = 0.6
+"""Largest share of the bare capacity that is asked for: the play knows batches, not what it costs the
+interpreter to take a query, hand it over and answer it, thousands of times a second."""
+
 UNREACHABLE_SHARE = 0.25
 """Share of capacity offered where no rate can meet the bound: low, so that the model's own tail is seen."""
 
@@ -79,7 +83,8 @@ def server_rate(
             f"auto: no rate meets {limit_s * 1e3:g} ms (one sample alone takes {service[0] * 1e3:.3g} ms, "
             f"p99 {np.quantile(noise, 0.99) * service[0] * 1e3:.3g} ms); a quarter of capacity is offered"
         )
-    return best * SERVER_MARGIN, "auto: measured service times played through a queue, with a margin"
+    how = "auto: measured service times played through a queue, with a margin"
+    return min(best * SERVER_MARGIN, bare_rate * CAPACITY_SHARE), how
 
 
 def service_times(sut: SystemUnderTest) -> tuple[list[float], np.ndarray[tuple[int], np.dtype[np.float64]]]:

@@ -18,13 +18,13 @@ from coldmark.workloads.dlrm.shape import SAMPLE_PAIRS
 NETWORK = "layers"
 STEP = min(SAMPLE_PAIRS)  # all samples but a log's last are multiples of it, so shapes at each waste nothing
 
-BATCH = {
-    Scenario.OFFLINE: 1000,
-    Scenario.SERVER: 700,
-    Scenario.MULTI_STREAM: 1000,
-    Scenario.SINGLE_STREAM: 700,
-}
-"""Pairs of a batch. Beyond about 500 the rate is flat; in Server a waiting sample waits for a whole batch."""
+BATCH = 1000
+"""Pairs of a batch in Offline: beyond about 500 the rate is flat."""
+
+SERVER_BATCHES = (700, 2800)
+SERVER_MACS = 2e9
+"""Multiply-accumulates of a batch in Server, within these pairs: a waiting sample waits for a whole batch,
+and every batch costs the interpreter the same, which a small network feels."""
 
 Tables = Callable[[], NDArray[np.float32]]
 """All tables one after another, [rows, dimension]; made or read at the first call, then kept."""
@@ -52,11 +52,17 @@ def pipeline(config: Config, layers: Path, tables: Tables, library: PairSource) 
     return Pipeline(
         networks=networks,
         open=opened,
-        batch=BATCH,
+        batch=dict.fromkeys(Scenario, BATCH) | {Scenario.SERVER: server_batch(config)},
         size=library.sizes,
         batch_by_size=True,
         unit="pairs",
     )
+
+
+def server_batch(config: Config) -> int:
+    """Pairs of a batch in Server."""
+    least, most = SERVER_BATCHES
+    return int(min(most, max(least, SERVER_MACS / config.macs_per_pair)))
 
 
 def most_pairs(batch: int) -> int:
