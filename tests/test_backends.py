@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import platform
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from coldmark.backends import BACKENDS
 from coldmark.backends.build import Backend, BuildRequest
 from coldmark.backends.engine import pick_bucket
 from coldmark.backends.openvino import batch_sizes
+from coldmark.backends.slots import alike
 from coldmark.core.errors import BackendError, ConfigError, DataError
 from coldmark.core.nouns import Precision, Scenario
 from coldmark.core.sut import Model, Pipeline, SampleLibrary, SystemUnderTest, TensorSpec
@@ -145,3 +149,22 @@ def test_fp32_is_fp32_although_openvino_would_rather_have_bf16(tmp_path: Path) -
     got.wait(1)
     sut.close()
     assert got.answers[1] == expected_answer(63)
+
+
+@given(
+    sizes=st.lists(st.integers(1, 900), min_size=1, max_size=300),
+    most=st.integers(1, 1000),
+    by_size=st.booleans(),
+)
+def test_batches_of_like_size_hold_every_sample_once_and_no_more_than_fits(
+    sizes: list[int], most: int, by_size: bool
+) -> None:
+    found = alike(np.array(sizes), most, by_size)
+    assert sorted(i for part, _ in found for i in part.tolist()) == list(range(len(sizes)))
+    for part, size in found:
+        assert size.tolist() == [sizes[i] for i in part]
+        assert len(part) == 1 or (size.sum() if by_size else len(part)) <= most
+    if not by_size:  # all but the last are full, and no two of them overlap in size
+        assert all(len(part) == min(most, len(sizes)) for part, _ in found[:-1])
+    ranges = sorted((size.min(), size.max()) for _, size in found)
+    assert all(a[1] <= b[0] for a, b in pairwise(ranges))

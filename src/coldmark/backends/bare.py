@@ -1,7 +1,7 @@
 """The bare rate: the same slots on the same kind of samples, with no LoadGen and no queue around them.
 
-It says what the harness costs, and from it rates that nobody typed are found. Samples of unequal size are
-drawn at random and their rate is scaled to the mean size of the library.
+It says what the harness costs, and from it rates that nobody typed are found. Of samples of unequal size a
+few from the whole range are taken, and their rate is scaled to the mean size of the library.
 """
 
 from __future__ import annotations
@@ -15,12 +15,15 @@ from itertools import cycle
 import numpy as np
 from numpy.typing import NDArray
 
-from coldmark.backends.slots import Bench, Slot, batch_ends
+from coldmark.backends.slots import Bench, Slot, alike, batch_ends
 from coldmark.core.sut import Answers, Indices, SampleLibrary
 
 SEED = 20220908
 BATCHES = 8
 """Batches of unequal samples that are gone through in turn."""
+
+SINGLES = 48
+"""Unequal samples at least, where queries are small."""
 
 
 def typical_samples(bench: Bench, library: SampleLibrary) -> int:
@@ -42,16 +45,24 @@ def _batches(bench: Bench, library: SampleLibrary, samples: int | None) -> list[
     per = samples or typical_samples(bench, library)
     if bench.size is None:
         return [np.arange(min(per, bench.largest), dtype=np.int64) % library.count]
-    drawn = np.random.default_rng(SEED).permutation(library.count)[: BATCHES * per].astype(np.int64)
-    if samples is not None:
-        return [_fitting(bench, drawn[at : at + per]) for at in range(0, len(drawn), per)]
-    size = bench.size(drawn)
-    order = np.argsort(-size, kind="stable")
-    drawn, size = drawn[order], size[order]
-    ends = batch_ends(size if bench.by_size else np.ones(len(size), np.int64), bench.largest)
-    found = np.split(drawn, ends[:-1])
-    # Not largest first: a short measurement must not see large ones alone.
+    size = bench.size(np.arange(library.count, dtype=np.int64))
+    if samples is None:
+        # As a whole Offline query would be cut, and of these a few over the whole range of sizes.
+        cut = [part for part, _ in alike(size, bench.largest, bench.by_size)]
+        cut.sort(key=lambda part: float(np.mean(size[part])))
+        found = [cut[i] for i in _spread(len(cut), BATCHES)]
+    else:
+        order = np.argsort(size, kind="stable")
+        drawn = order[_spread(len(order), max(SINGLES, BATCHES * per))]
+        drawn = np.random.default_rng(SEED).permutation(drawn)
+        found = [_fitting(bench, drawn[at : at + per]) for at in range(0, len(drawn), per)]
     return [found[i] for i in np.random.default_rng(SEED + 1).permutation(len(found))]
+
+
+def _spread(count: int, wanted: int) -> list[int]:
+    """So many indices below `count`, evenly spaced; all where there are fewer."""
+    wanted = min(count, wanted)
+    return [int((i + 0.5) * count / wanted) for i in range(wanted)]
 
 
 def _fitting(bench: Bench, batch: Indices) -> Indices:

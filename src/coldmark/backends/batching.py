@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from coldmark.backends.bare import bare_inline, bare_queued, bare_times, typical_samples
 from coldmark.backends.build import BuildRequest
-from coldmark.backends.slots import Bench, Slot
+from coldmark.backends.slots import Bench, Slot, alike
 from coldmark.core.nouns import Scenario
 from coldmark.core.sut import Answers, Complete, Fail, Ids, Indices, SampleLibrary, SystemUnderTest
 
@@ -96,7 +96,7 @@ class QueuedSut:
     """Collects samples into batches and keeps every slot busy while there are any.
 
     With `delay_s` above zero an idle slot waits that long for a batch to fill. The samples of one large
-    query are taken largest first, so that a batch holds samples of like size and the last one is short.
+    query are put into batches of like size.
     """
 
     def __init__(self, name: str, bench: Bench, library: SampleLibrary, *, delay_s: float = 0.0) -> None:
@@ -119,17 +119,17 @@ class QueuedSut:
         self._bench.warm()
 
     def issue(self, ids: Ids, indices: Indices) -> None:
-        ends = None
-        if self._bench.size is not None and (self._bench.by_size or len(ids) > self._bench.largest):
-            size = self._bench.size(indices)
-            if len(ids) > 1:
-                order = np.argsort(-size, kind="stable")
-                ids, indices, size = ids[order], indices[order], size[order]
-            ends = np.cumsum(size) if self._bench.by_size else None
-        head = _Waiting(ids, indices, ends, time.monotonic() if self._delay_s else 0.0)
+        since = time.monotonic() if self._delay_s else 0.0
+        if self._bench.size is None or (len(ids) == 1 and not self._bench.by_size):
+            waiting = [_Waiting(ids, indices, None, since)]
+        else:
+            waiting = [
+                _Waiting(ids[part], indices[part], np.cumsum(size) if self._bench.by_size else None, since)
+                for part, size in alike(self._bench.size(indices), self._bench.largest, self._bench.by_size)
+            ]
         with self._lock:
-            self._queue.append(head)
-            self._waiting += head.cost()
+            self._queue.extend(waiting)
+            self._waiting += sum(w.cost() for w in waiting)
         self._dispatch()
 
     def flush(self) -> None:

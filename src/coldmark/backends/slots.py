@@ -63,6 +63,24 @@ class Bench(Protocol):
         """Release everything. May be called twice."""
 
 
+ORDER_SEED = 20220908
+
+
+def alike(
+    sizes: NDArray[np.int64], most: int, by_size: bool
+) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    """Batches of like size out of many samples: (which samples, their sizes) each.
+
+    The batches come in an order of their own, drawn once for all: largest first would make a run look as if
+    it sped up. The one that is not full comes last, so that those before it stay whole.
+    """
+    order = np.argsort(-sizes, kind="stable")
+    ends = batch_ends(sizes[order] if by_size else np.ones(len(sizes), np.int64), most)
+    parts = np.split(order, ends[:-1])
+    turns = [*np.random.default_rng(ORDER_SEED).permutation(len(parts) - 1).tolist(), len(parts) - 1]
+    return [(parts[i], sizes[parts[i]]) for i in turns]
+
+
 def batch_ends(sizes: NDArray[np.int64], most: int) -> list[int]:
     """Where to cut a sequence of sizes into batches of at most `most` in sum, and at least one sample.
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from statistics import NormalDist
 
 from coldmark.core.nouns import Scenario
-from coldmark.rules.book import Tolerances
+from coldmark.rules.book import ScenarioBook, Tolerances
 
 Number = Callable[[str], float | None]
 
@@ -46,6 +47,24 @@ def deviation(number: Number, scenario: Scenario) -> float | None:
     if not result or other is None or other <= 0:
         return None
     return result / other - 1
+
+
+def estimate_holds(number: Number, book: ScenarioBook, scenario: Scenario, confidence: float) -> bool:
+    """Whether early stopping may estimate so far above the percentile: few queries make it careful.
+
+    The estimate discards fewer of the slowest than the percentile does, by about z sqrt(p (1 - p) / n).
+    """
+    count, p, value = number("result_query_count"), book.percentile, number(RESULT_KEYS[scenario])
+    if book.early_stopping != "estimate" or not count or value is None:
+        return False
+    z = NormalDist().inv_cdf(confidence)
+    share = 100 * (p + 2 * z * math.sqrt(p * (1 - p) / count))
+    kind = "per_query_latency_ns" if scenario is Scenario.MULTI_STREAM else "latency_ns"
+    keys = [
+        f"result_{q}_percentile_{kind}" for q in ("95.00", "97.00", "99.00", "99.90") if float(q) >= share
+    ]
+    bounds = [bound for key in keys if (bound := number(key)) is not None]
+    return not bounds or value <= min(bounds)
 
 
 def allowed(tolerances: Tolerances, scenario: Scenario, queries: float | None) -> float:

@@ -14,7 +14,7 @@ from coldmark.core.nouns import Finding, Length, Mode, Scenario, Severity
 from coldmark.core.runlog import RunLog
 from coldmark.core.settings import TestSettings
 from coldmark.rules.book import ScenarioRule
-from coldmark.rules.plausibility import RESULT_KEYS, allowed, deviation, recomputed
+from coldmark.rules.plausibility import RESULT_KEYS, allowed, deviation, estimate_holds, recomputed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -307,7 +307,9 @@ def plausible(run: CheckedRun) -> Iterator[Finding]:
     scenario = run.rule.scenario
     off = deviation(run.log.number, scenario)
     most = allowed(run.rule.tolerances, scenario, run.log.number("result_query_count"))
-    if off is not None and abs(off) > most:
+    confidence = run.rule.early_stopping.confidence
+    careful = off is not None and estimate_holds(run.log.number, run.rule.book, scenario, confidence)
+    if off is not None and (off < -most or (off > most and not careful)):
         yield _finding(
             run,
             "result.plausible",

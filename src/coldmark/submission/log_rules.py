@@ -10,11 +10,10 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from statistics import NormalDist
 
 from coldmark.core.nouns import Scenario, Severity
 from coldmark.rules.book import Benchmark, Compliance, LengthRule, RuleBook, ScenarioBook
-from coldmark.rules.plausibility import RESULT_KEYS, allowed, deviation, recomputed
+from coldmark.rules.plausibility import RESULT_KEYS, allowed, deviation, estimate_holds, recomputed
 from coldmark.stats.early_stopping import carries, min_queries
 from coldmark.submission.findings import Findings
 from coldmark.submission.place import name_in
@@ -273,29 +272,17 @@ def result_follows(case: LogCase) -> None:
         return
     off = deviation(log.number, scenario)
     most = allowed(case.book.tolerances, scenario, log.number("result_query_count"))
-    if off is not None and (off < -most or (off > most and not _estimate_holds(case, value))):
+    if off is not None and (
+        off < -most
+        or (
+            off > most
+            and not estimate_holds(log.number, case.rule, scenario, case.book.early_stopping.confidence)
+        )
+    ):
         expected = f"within {most:.1%} of {recomputed(log.number, scenario):.6g}"
         case.add("log.result", expected, f"{value:.6g} ({off:+.2%})", clause, key)
     _order(case, "latency_ns")
     _order(case, "per_query_latency_ns")
-
-
-def _estimate_holds(case: LogCase, value: float) -> bool:
-    """Whether early stopping may estimate so far above the percentile: few queries make it careful.
-
-    The estimate discards fewer than the percentile does, by about z sqrt(p (1 - p) / n).
-    """
-    count, p = case.log.number("result_query_count"), case.rule.percentile
-    if case.rule.early_stopping != "estimate" or not count:
-        return False
-    z = NormalDist().inv_cdf(case.book.early_stopping.confidence)
-    share = 100 * (p + 2 * z * math.sqrt(p * (1 - p) / count))
-    kind = "per_query_latency_ns" if case.scenario is Scenario.MULTI_STREAM else "latency_ns"
-    keys = [
-        f"result_{q}_percentile_{kind}" for q in ("95.00", "97.00", "99.00", "99.90") if float(q) >= share
-    ]
-    bounds = [bound for key in keys if (bound := case.log.number(key)) is not None]
-    return not bounds or value <= min(bounds)
 
 
 def _order(case: LogCase, kind: str) -> None:
