@@ -6,8 +6,8 @@ from coldmark.core.nouns import Length, Precision, Scenario, Suite
 from coldmark.core.record import RunSpec
 
 RUNS = (
-    ("resnet50", Suite.DATACENTER, Scenario.OFFLINE),
-    ("retinanet", Suite.EDGE, Scenario.MULTI_STREAM),
+    ("resnet50", Suite.EDGE, Scenario.MULTI_STREAM),
+    ("retinanet", Suite.DATACENTER, Scenario.OFFLINE),
     ("3d-unet-99.9", Suite.EDGE, Scenario.SINGLE_STREAM),
     ("rnnt", Suite.DATACENTER, Scenario.SERVER),
     ("bert-99.9", Suite.DATACENTER, Scenario.OFFLINE),
