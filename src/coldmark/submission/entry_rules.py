@@ -9,6 +9,7 @@ from coldmark.core.nouns import Scenario, Severity, Suite
 from coldmark.core.submission import TreeResult
 from coldmark.rules.book import Benchmark, LengthRule, RuleBook
 from coldmark.rules.submission_book import FolderBook, Inferred
+from coldmark.submission import conf_rules
 from coldmark.submission import measurement_rules as measurements
 from coldmark.submission.accuracy_rules import AccuracyCase, AccuracyFound, check_accuracy
 from coldmark.submission.compliance_rules import ComplianceCase, check_compliance
@@ -296,8 +297,9 @@ def _check_measurements(case: EntryCase, log: DetailLog | None, logged: Scenario
     measurements.check_implementation(case.tree, case.entry, case.book, case.findings)
     clause = submission_of(case.book).folders["measurements"].clause
     measurements.check_readme(case.tree, case.entry, clause, case.findings)
-    measurements.check_mlperf_conf(case.tree, case.entry, case.book, case.findings, Severity.ERROR)
-    measurements.check_user_conf(case.tree, case.entry, case.book, log, logged, case.findings)
+    name = name_in(case.book, case.benchmark)
+    conf_rules.check_mlperf_conf(case.tree, case.entry, case.book, name, logged, case.findings)
+    conf_rules.check_user_conf(case.tree, case.entry, case.book, log, logged, case.findings)
 
 
 def _check_compliance(case: EntryCase, log: DetailLog | None, samples: float | None) -> None:

@@ -62,7 +62,7 @@ class Conf:
         """What LoadGen takes for a key, and its line: the nearer to model and scenario, the stronger."""
         for name in (f"{model}.{scenario}.{key}", f"{model}.*.{key}", f"*.{scenario}.{key}", f"*.*.{key}"):
             if name in self.values:
-                return self.values[name], self.lines[name]
+                return self.values[name], self.lines.get(name, 0)
         return None
 
 
