@@ -199,6 +199,8 @@ class Compliance:
     performance_issue_same: bool = False
     performance_issue_same_index: int = 0
     alternate_seeds: bool = False
+    valid: bool = True  # whether its run must be a VALID one of full length
+    against: str = ""  # the test whose run it is compared with, where that is not the submitted run
     not_in: tuple[Scenario, ...] = ()  # scenarios it is not asked of
 
 

@@ -78,7 +78,7 @@ def check_entry(case: EntryCase) -> EntryFound:
         _check_performance(case, performance, logged)
     if accuracy is not None:
         _check_accuracy_log(case, accuracy, performance)
-    found.accuracy = check_accuracy(_accuracy_case(case, samples))
+    found.accuracy = check_accuracy(_accuracy_case(case, logged or scenario, samples))
     if found.result is not None:
         found.result = replace(found.result, accuracy=found.accuracy.value)
     if power and performance is not None and logged is not None:
@@ -109,7 +109,7 @@ def check_folders(case: EntryCase, when: str, *, power: bool = False) -> None:
         if folder.when != when or folder.path in ("systems", "code/{model}"):
             continue
         tests = case.benchmark.compliance if "{test}" in folder.path else ("",)
-        for test in tests:
+        for test in [t for t in tests if not folder.tests or t in folder.tests]:
             _check_folder(case, folder, case.entry.expand(folder.path, test), power=power)
 
 
@@ -226,7 +226,7 @@ def _check_accuracy_log(case: EntryCase, log: DetailLog, performance: DetailLog 
         case.findings.add(log.path, "log.dataset", f">= {needed} samples", total, clause, line=line)
 
 
-def _accuracy_case(case: EntryCase, samples: float | None) -> AccuracyCase:
+def _accuracy_case(case: EntryCase, scenario: Scenario, samples: float | None) -> AccuracyCase:
     return AccuracyCase(
         tree=case.tree,
         path=f"{case.entry.path}/accuracy",
@@ -234,6 +234,7 @@ def _accuracy_case(case: EntryCase, samples: float | None) -> AccuracyCase:
         benchmark=case.benchmark,
         findings=case.findings,
         closed=case.closed,
+        scenario=scenario,
         samples=samples,
         full_logs=case.full_logs,
         digests=case.digests,
@@ -312,7 +313,7 @@ def _check_compliance(case: EntryCase, log: DetailLog | None, samples: float | N
     submitted = log if log and log.word("effective_scenario") in list(Scenario) else None
     if case.closed or there:
         check_folders(inner, "closed")
-        if case.benchmark.compliance:
+        if "TEST01" in case.benchmark.compliance:
             check_folders(inner, "test01")
     check_compliance(
         ComplianceCase(

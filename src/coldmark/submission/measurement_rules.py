@@ -39,7 +39,7 @@ def check_implementation(tree: Tree, entry: Entry, book: RuleBook, findings: Fin
         if field.meaningful and text.data[name] == "":
             findings.add(
                 path, "measurements.empty", f"{name}: a meaningful text", "nothing", group.clause,
-                Severity.WARNING, text.line(name),
+                Severity.ERROR if part.empty_is_error else Severity.WARNING, text.line(name),
             )  # fmt: skip
     for name in [n for n in text.data if n not in group.fields][:20]:
         findings.add(
