@@ -19,7 +19,7 @@ from submission_faults import FAULTS, Fault, Spot
 IDS = [fault.name for fault in FAULTS]
 
 
-ROUNDS = ("v2.0", "v3.0", "v3.1")
+ROUNDS = ("v2.0", "v3.0", "v3.1", "v4.0", "v4.1")
 """Rounds besides v2.1 whose trees are of the same shape."""
 
 
@@ -67,14 +67,20 @@ def test_a_tree_of_another_round_is_accepted_without_a_finding(other: tuple[str,
     assert not check_tree(root, "v2.1").accepted  # its seeds and its tests are others
 
 
+@pytest.fixture(scope="session", params=("v2.0", "v4.1"))
+def changed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
+    """A tree of the first and of the last of them, to break."""
+    return request.param, submission_tree.submission(tmp_path_factory.mktemp("submission"), request.param)
+
+
 NOT_IN_V20 = ("TEST04", "network", "TEST05 20 % slower")
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=IDS)
 def test_a_single_fault_is_found_in_other_rounds(
-    other: tuple[str, Path], fault: Fault, tmp_path: Path
+    changed: tuple[str, Path], fault: Fault, tmp_path: Path
 ) -> None:
-    round_, whole = other
+    round_, whole = changed
     if round_ == "v2.0" and any(word in fault.name for word in NOT_IN_V20):
         pytest.skip("v2.0 has another TEST04, compares another Server rate, and has no network division")
     shutil.copytree(whole, tmp_path / "tree")

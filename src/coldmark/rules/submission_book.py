@@ -123,6 +123,7 @@ class PowerBook:
     clock_difference_ms: int  # client against server, at each phase
     documents: tuple[str, ...]  # one of each somewhere on the way measurements/ .. {scenario}
     document_folders: tuple[str, ...]
+    skip_other_lines: bool = False  # whether lines of spl.txt that say no power are skipped
     documents_required: bool = False  # whether the round's checker asks for them
     session: PowerSession
     clause: str

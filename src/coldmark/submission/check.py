@@ -221,6 +221,9 @@ def _system(
     for model in tree.below(f"{above}/results/{system}"):
         tops = [f"{above}/{kind}/{system}/{model}" for kind in ("results", "measurements", "compliance")]
         mine = tree.part(*tops)
+        for shared in (f"{above}/measurements", f"{above}/measurements/{system}"):
+            if shared in tree.folders:  # documents of power may lie there
+                mine.folders[shared] = tree.folders[shared]
         yield Unit(
             round=book.round,
             tree=mine,

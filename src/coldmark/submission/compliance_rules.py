@@ -58,6 +58,9 @@ def check_compliance(case: ComplianceCase) -> None:
                 book.clause,
             )
             continue
+        if book.answers:
+            _check_lines(case, test, book)
+            continue
         log = logs[test] = _check_run(case, test)
         _check_verdict(case, test, book, log, logs.get(book.against))
         if book.accuracy_log_rng_seed:
@@ -165,6 +168,22 @@ def _compare(case: ComplianceCase, path: str, book: Compliance, log: DetailLog, 
         expected = f"at most {most:.0%} {way}"
         text = f"{found:.6g} against {reference:.6g} ({found / reference - 1:+.1%})"
         case.findings.add(path, "compliance.compare", expected, text, book.clause)
+
+
+def _check_lines(case: ComplianceCase, test: str, book: Compliance) -> None:
+    """A test that looks at answers only: its script's own lines."""
+    path = f"{case.folder(test)}/verify_accuracy.txt"
+    try:
+        lines = {line.strip() for line in read_text(case.tree, path).splitlines()}
+    except Unreadable as error:
+        case.findings.add(path, "compliance.text", "a text in UTF-8", error, book.clause)
+        return
+    for allowed in book.answers:
+        if not lines.intersection(allowed):
+            expected = " | ".join(allowed)
+            case.findings.add(path, "compliance.accuracy", expected, "no such line", book.clause)
+    found = "the script's lines are taken: the tree holds no answers to compare"
+    case.findings.add(path, "compliance.unchecked", book.purpose, found, book.clause, Severity.NOTE)
 
 
 def _check_answers(case: ComplianceCase, test: str, book: Compliance) -> None:

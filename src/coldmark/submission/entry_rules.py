@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from coldmark.core.nouns import Scenario, Severity, Suite
 from coldmark.core.submission import TreeResult
 from coldmark.rules.book import Benchmark, LengthRule, RuleBook
-from coldmark.rules.submission_book import FolderBook, Inferred
+from coldmark.rules.submission_book import FolderBook, Inferred, PowerBook
 from coldmark.submission import conf_rules
 from coldmark.submission import measurement_rules as measurements
 from coldmark.submission.accuracy_rules import AccuracyCase, AccuracyFound, check_accuracy
@@ -67,6 +67,7 @@ def check_entry(case: EntryCase) -> EntryFound:
     for when in ("always", *(["power"] if power else [])):
         check_folders(case, when, power=power)
     check_runs(case)
+    check_outputs(case)
     performance = _read_log(case, "performance/run_1")
     accuracy = _read_log(case, "accuracy")
     samples = accuracy.number("qsl_reported_total_count") if accuracy else None
@@ -127,6 +128,17 @@ def _check_folder(case: EntryCase, folder: FolderBook, path: str, *, power: bool
     known = [*required, *folder.optional, *_elsewhere(case, folder, power=power)]
     for name in [n for n in lies.files if not any(fnmatch.fnmatchcase(n, k) for k in known)][:10]:
         case.findings.add(f"{path}/{name}", "tree.extra", "only the round's files", "another", folder.clause)
+
+
+def check_outputs(case: EntryCase) -> None:
+    """Outputs that the round wants to see, images for example; any ending will do."""
+    for name in case.benchmark.accuracy_files:
+        above, _, stem = name.rpartition("/")
+        path = f"{case.entry.path}/accuracy/{above}".rstrip("/")
+        folder = case.tree.get(path)
+        if folder is None or not any(n.partition(".")[0] == stem for n in folder.files):
+            clause = f"{case.book.sources.get('checker', 'checker')}: REQUIRED_ACC_BENCHMARK"
+            case.findings.add(f"{path}/{stem}.*", "tree.missing", "a file", "none", clause)
 
 
 def _elsewhere(case: EntryCase, folder: FolderBook, *, power: bool) -> list[str]:
@@ -274,6 +286,8 @@ def _with_power(
     part = submission_of(case.book)
     if part.power is None:
         return result
+    if part.power.documents_required:
+        _check_documents(case, part.power)
     ranging = _read_log(case, "performance/ranging")
     if ranging is not None and ranging.word("effective_scenario") == logged.value:
         check_summary(
@@ -290,6 +304,16 @@ def _with_power(
         return result
     unit = part.power.units.get(folder, "")
     return replace(result, power=power, power_unit=unit)
+
+
+def _check_documents(case: EntryCase, book: PowerBook) -> None:
+    """One of each document of power, in the folder of the run or in one above it."""
+    folders = [case.tree.get(case.entry.expand(path)) for path in book.document_folders]
+    names = [name for folder in folders if folder is not None for name in folder.files]
+    for pattern in book.documents:
+        if not fnmatch.filter(names, pattern):
+            path = f"{case.entry.at('measurements')}/{pattern}"
+            case.findings.add(path, "power.document", "a document of power", "none", book.clause)
 
 
 def _check_measurements(case: EntryCase, log: DetailLog | None, logged: Scenario) -> None:
