@@ -1,4 +1,4 @@
-"""A small submission of an invented submitter in LoadGen's own wording: it holds every rule of v2.1."""
+"""A small submission of an invented submitter in LoadGen's own wording: it holds every rule of its round."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from coldmark.rules.book import load_book
+from coldmark.rules.book import RuleBook, load_book
 
 BOOK = load_book("v2.1")
 SUBMITTER = "Acme"
@@ -119,15 +119,21 @@ def _at(seconds: float) -> str:
 
 
 def detail(
-    scenario: str, *, accuracy: bool = False, test: str = "", scale: float = 1.0, sut: str = "Acme SUT"
+    scenario: str,
+    *,
+    accuracy: bool = False,
+    test: str = "",
+    scale: float = 1.0,
+    sut: str = "Acme SUT",
+    book: RuleBook = BOOK,
 ) -> str:
     """A detail log. `scale` makes a rate larger or a latency smaller, time and all."""
     run = RUNS[scenario]
-    seeds = BOOK.seeds
+    seeds = book.seeds
     kind = "test05_" if test == "TEST05" else ""
-    audit01, audit04 = test == "TEST01", test == "TEST04"
+    audit01, audit04 = test == "TEST01", test in ("TEST04", "TEST04-B")
     values: dict[str, Any] = {
-        "loadgen_version": "2.1 @ 0000000000",
+        "loadgen_version": f"{book.loadgen_version} @ 0000000000",
         "test_datetime": "2022-08-04T08:00:00Z",
         "sut_name": sut,
         "qsl_name": "Acme QSL",
@@ -138,7 +144,7 @@ def detail(
         "effective_samples_per_query": run["samples_per_query"],
         "effective_target_qps": 500 if scenario == "Server" else 1000,
         "effective_target_latency_ns": 15_000_000 if scenario == "Server" else 0,
-        "effective_target_latency_percentile": BOOK.scenarios[scenario].percentile,  # type: ignore[index]
+        "effective_target_latency_percentile": book.scenarios[scenario].percentile,  # type: ignore[index]
         "effective_min_duration_ms": 600000,
         "effective_max_duration_ms": 0,
         "effective_min_query_count": CONF[scenario],
@@ -149,7 +155,7 @@ def detail(
         "effective_accuracy_log_rng_seed": 720381539243781796 if audit01 else 0,
         "effective_accuracy_log_probability": 0,
         "effective_accuracy_log_sampling_target": 4096 if audit01 else 0,
-        "effective_performance_issue_unique": False,
+        "effective_performance_issue_unique": test == "TEST04-A",
         "effective_performance_issue_same": audit04,
         "effective_performance_issue_same_index": 3 if audit04 else 0,
         "effective_performance_sample_count": 1024,
@@ -220,10 +226,11 @@ def accuracy_log() -> tuple[bytes, str]:
     return cut, hashlib.sha256(whole).hexdigest()
 
 
-def system(name: str, **changes: Any) -> dict[str, Any]:
-    """A system's description with every field that v2.1 asks for."""
-    groups = BOOK.submission.system  # type: ignore[union-attr]
-    said: dict[str, Any] = {f: "none" for key in ("base", "since_v1") for f in groups[key].fields}
+def system(name: str, book: RuleBook = BOOK, **changes: Any) -> dict[str, Any]:
+    """A system's description with every field that its round asks for."""
+    groups = book.submission.system  # type: ignore[union-attr]
+    asked = [key for key in groups if key in ("base", "since_v1", "since_v3_1")]
+    said: dict[str, Any] = {f: "none" for key in asked for f in groups[key].fields}
     said |= {
         "division": "closed",
         "submitter": SUBMITTER,
@@ -253,14 +260,15 @@ def user_conf(scenario: str) -> str:
     return text + "*.*.performance_sample_count_override = 1024\n"
 
 
-def submission(root: Path) -> Path:
-    """Write the whole tree; returns its root."""
+def submission(root: Path, round_: str = "v2.1") -> Path:
+    """Write the whole tree of a round; returns its root."""
+    book = load_book(round_)
     top = root / "closed" / SUBMITTER
     cut, digest = accuracy_log()
-    conf = "".join(f"{key} = {value}\n" for key, value in BOOK.conf.items())
+    conf = "".join(f"{key} = {value}\n" for key, value in book.conf.items())
     write(top / "code/resnet50/README.md", "the code\n")
     for name, scenarios in SCENARIOS.items():
-        write(top / f"systems/{name}.json", system(name))
+        write(top / f"systems/{name}.json", system(name, book))
         for scenario in scenarios:
             results = top / f"results/{name}/resnet50/{scenario}"
             write(
@@ -268,28 +276,31 @@ def submission(root: Path) -> Path:
                 f"accuracy=76.072%, good=38036, total=50000\nhash={digest}\n",
             )
             write(results / "accuracy/mlperf_log_accuracy.json", cut)
-            write(results / "accuracy/mlperf_log_detail.txt", detail(scenario, accuracy=True))
+            write(results / "accuracy/mlperf_log_detail.txt", detail(scenario, accuracy=True, book=book))
             write(results / "accuracy/mlperf_log_summary.txt", "\nNo errors encountered during test.\n")
-            write(results / "performance/run_1/mlperf_log_detail.txt", detail(scenario, sut=name))
+            write(results / "performance/run_1/mlperf_log_detail.txt", detail(scenario, sut=name, book=book))
             write(results / "performance/run_1/mlperf_log_summary.txt", summary(scenario, name))
             said = top / f"measurements/{name}/resnet50/{scenario}"
-            fields = BOOK.submission.implementation.fields  # type: ignore[union-attr]
+            fields = book.submission.implementation.fields  # type: ignore[union-attr]
             write(said / f"{name}_acme_{scenario}.json", dict.fromkeys(fields, "fp32"))
             write(said / "README.md", "how to run it\n")
             write(said / "user.conf", user_conf(scenario))
             write(said / "mlperf.conf", conf)
-            compliance(top / f"compliance/{name}/resnet50/{scenario}", scenario, cut, digest)
+            compliance(top / f"compliance/{name}/resnet50/{scenario}", scenario, cut, digest, book)
     return root
 
 
-def compliance(folder: Path, scenario: str, cut: bytes, digest: str) -> None:
-    """The three tests of a run, a little slower each."""
-    for test in ("TEST01", "TEST04", "TEST05"):
-        log = detail(scenario, test=test, scale=0.98)
+def compliance(folder: Path, scenario: str, cut: bytes, digest: str, book: RuleBook = BOOK) -> None:
+    """The tests of a run, a little slower each."""
+    for test in book.benchmarks["resnet50"].compliance:
+        log = detail(scenario, test=test, scale=0.98, book=book)
         write(folder / test / "performance/run_1/mlperf_log_detail.txt", log)
         write(folder / test / "performance/run_1/mlperf_log_summary.txt", "Result is : VALID\n")
         values = {e["key"]: e["value"] for e in (json.loads(line[9:]) for line in log.splitlines())}
-        field = BOOK.scenarios[scenario].audit_field or BOOK.scenarios[scenario].result_field  # type: ignore[index]
+        if test == "TEST04-B":
+            continue  # judged against TEST04-A, in the folder of A
+        rule = book.scenarios[scenario]  # type: ignore[index]
+        field = rule.audit_field or rule.result_field
         write(
             folder / test / "verify_performance.txt",
             f"Verifying performance.\nreference score = {RUNS[scenario]['results'][field]}\n"

@@ -19,6 +19,10 @@ from submission_faults import FAULTS, Fault, Spot
 IDS = [fault.name for fault in FAULTS]
 
 
+ROUNDS = ("v2.0", "v3.0", "v3.1", "v4.0", "v4.1")
+"""Rounds besides v2.1 whose trees are of the same shape."""
+
+
 @pytest.fixture(scope="session")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return submission_tree.submission(tmp_path_factory.mktemp("submission"))
@@ -47,6 +51,44 @@ def test_a_tree_without_fault_is_accepted_without_a_finding(whole: Path) -> None
         ("acme-edge", "Offline"): 1000,
         ("acme-edge", "SingleStream"): pytest.approx(2.101),
     }
+
+
+@pytest.fixture(scope="session", params=ROUNDS)
+def other(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
+    """A tree of another round."""
+    return request.param, submission_tree.submission(tmp_path_factory.mktemp("submission"), request.param)
+
+
+def test_a_tree_of_another_round_is_accepted_without_a_finding(other: tuple[str, Path]) -> None:
+    round_, root = other
+    found = check_tree(root, round_)
+    assert found.findings == ()
+    assert len(found.results) == found.entries == 5
+    assert not check_tree(root, "v2.1").accepted  # its seeds and its tests are others
+
+
+@pytest.fixture(scope="session", params=("v2.0", "v4.1"))
+def changed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
+    """A tree of the first and of the last of them, to break."""
+    return request.param, submission_tree.submission(tmp_path_factory.mktemp("submission"), request.param)
+
+
+NOT_IN_V20 = ("TEST04", "network", "TEST05 20 % slower")
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=IDS)
+def test_a_single_fault_is_found_in_other_rounds(
+    changed: tuple[str, Path], fault: Fault, tmp_path: Path
+) -> None:
+    round_, whole = changed
+    if round_ == "v2.0" and any(word in fault.name for word in NOT_IN_V20):
+        pytest.skip("v2.0 has another TEST04, compares another Server rate, and has no network division")
+    shutil.copytree(whole, tmp_path / "tree")
+    spot = Spot(tmp_path / "tree", submission_tree.SUBMITTER, submission_tree.EDGE, submission_tree.CENTER)
+    fault.make(spot)
+    found = check_tree(spot.root, round_, submitter="" if fault.rule == "tree.division" else spot.submitter)
+    assert not found.accepted
+    assert fault.rule in {f.rule for f in found.findings if f.severity is Severity.ERROR}
 
 
 def assert_found(spot: Spot, fault: Fault) -> None:

@@ -22,7 +22,7 @@ from coldmark.submission.check import check_tree
 from coldmark.submission.findings import MAX_FINDINGS, Findings, shown
 from coldmark.submission.place import read_rounds
 from coldmark.submission.scan import DetailLog, scan_detail
-from coldmark.submission.texts import as_number, parse_accuracy, parse_conf, read_object
+from coldmark.submission.texts import as_number, parse_accuracy, parse_conf, parse_hashes, read_object
 from coldmark.submission.tree import Tree, Unreadable, open_tree, pieces, read_text, walk
 
 PART = load_book("v2.1").submission
@@ -50,10 +50,11 @@ def test_no_text_makes_the_parsers_crash(folder: Path, text: str) -> None:
     assert PART is not None
     assert PART.accuracy_log is not None
     parse_conf(text)
+    parse_hashes(text, PART.accuracy_log.hash_pattern)
     as_number(text)
     assert shown(text).isprintable()
     for how in PART.accuracy_text.values():
-        parse_accuracy(text, how, PART.accuracy_log.hash_pattern)
+        parse_accuracy(text, how)
     (folder / "a.json").write_text(text, encoding="utf-8", errors="surrogatepass")
     for read in (read_text, read_object):
         with suppress(Unreadable):

@@ -147,6 +147,7 @@ class Benchmark:
     both_optional: tuple[Scenario, ...] = ()
     latency: dict[Scenario, Latency] = field(default_factory=dict)
     min_queries: dict[Scenario, int] = field(default_factory=dict)  # the checker's
+    accuracy_files: tuple[str, ...] = ()  # that lie below accuracy/ besides; without their endings
     compliance: tuple[str, ...] = ()
     test01_sampling_target: int = 0
     overrides: dict[Scenario, Override] = field(default_factory=dict)
@@ -199,6 +200,9 @@ class Compliance:
     performance_issue_same: bool = False
     performance_issue_same_index: int = 0
     alternate_seeds: bool = False
+    answers: tuple[tuple[str, ...], ...] = ()  # lines of verify_accuracy.txt, one of each; no run to compare
+    valid: bool = True  # whether its run must be a VALID one of full length
+    against: str = ""  # the test whose run it is compared with, where that is not the submitted run
     not_in: tuple[Scenario, ...] = ()  # scenarios it is not asked of
 
 

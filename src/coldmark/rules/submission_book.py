@@ -20,6 +20,7 @@ class FolderBook:
     required: tuple[str, ...] = ()
     optional: tuple[str, ...] = ()  # `*` stands for any text within a name
     others: str = "error"  # what any other file is: an error, or "allowed"
+    tests: tuple[str, ...] = ()  # audit tests it is asked of, where not of all
     clause: str
 
 
@@ -110,7 +111,7 @@ class PowerSession:
 class PowerBook:
     """How power is taken from a run's logs, and what makes it a power result."""
 
-    units: dict[Scenario, str]  # W: mean power; J: energy of a query
+    units: dict[Scenario, str]  # W: mean power; J or mJ: energy of a query
     begin_key: str
     end_key: str
     time_format: str  # strptime
@@ -122,6 +123,8 @@ class PowerBook:
     clock_difference_ms: int  # client against server, at each phase
     documents: tuple[str, ...]  # one of each somewhere on the way measurements/ .. {scenario}
     document_folders: tuple[str, ...]
+    skip_other_lines: bool = False  # whether lines of spl.txt that say no power are skipped
+    documents_required: bool = False  # whether the round's checker asks for them
     session: PowerSession
     clause: str
 
@@ -158,6 +161,17 @@ class UserConf:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class NamesBook:
+    """What a submitter's folder may hold at all."""
+
+    max_file_bytes: int
+    banned: tuple[str, ...]  # names of folders
+    empty_folders: bool  # whether they are errors
+    loose_files: bool  # whether files beside divisions and submitters are errors
+    clause: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class OpenBook:
     """What the open division is let off."""
 
@@ -190,6 +204,9 @@ class SubmissionBook:
     datacenter: DatacenterBook | None = None
     user_conf: UserConf | None = None
     open_division: OpenBook | None = None
+    names: NamesBook | None = None
+    open_mapping: str = ""  # an open submitter's own file of folder -> official name
+    empty_is_error: bool = False  # whether a meaningful field must not be empty
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,11 +7,11 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from coldmark.core.nouns import Severity
-from coldmark.rules.book import Benchmark, RuleBook
-from coldmark.rules.submission_book import AccuracyLogBook
+from coldmark.core.nouns import Scenario, Severity
+from coldmark.rules.book import Benchmark, RuleBook, Target
+from coldmark.rules.submission_book import AccuracyLogBook, AccuracyText
 from coldmark.submission.findings import Findings
-from coldmark.submission.texts import as_number, parse_accuracy
+from coldmark.submission.texts import as_number, parse_accuracy, parse_hashes
 from coldmark.submission.tree import Tree, Unreadable, read_bytes, read_text
 
 EMPTY_SHA256 = hashlib.sha256(b"").hexdigest()
@@ -41,10 +41,18 @@ class AccuracyCase:
     benchmark: Benchmark
     findings: Findings
     closed: bool
+    scenario: Scenario | None = None  # of the log; None: as in all
     audit: bool = False  # TEST01's: it has no metric line
     samples: float | None = None  # in the evaluation set, as the run's own log says
     full_logs: str = ""  # a folder with the whole logs, laid out as the tree
     digests: dict[str, str] = field(default_factory=dict)  # of whole logs, as a manifest says
+
+    @property
+    def targets(self) -> dict[str, Target]:
+        """All metrics that the round asks for, and where they have to lie."""
+        if self.scenario is None:
+            return self.benchmark.targets
+        return self.benchmark.targets_in(self.scenario)
 
     def add(
         self,
@@ -66,51 +74,69 @@ def check_accuracy(case: AccuracyCase) -> AccuracyFound:
     assert part is not None
     assert part.accuracy_log is not None
     found = AccuracyFound()
-    metric = case.benchmark.accuracy.metric
     if case.tree.has(f"{case.path}/accuracy.txt"):
-        _check_text(case, metric, found)
+        _check_text(case, found)
     if case.tree.has(f"{case.path}/mlperf_log_accuracy.json"):
         _check_log(case, part.accuracy_log, found)
     return found
 
 
-def _check_text(case: AccuracyCase, metric: str, found: AccuracyFound) -> None:
+def _check_text(case: AccuracyCase, found: AccuracyFound) -> None:
     part, name = case.book.submission, "accuracy.txt"
     assert part is not None
     assert part.accuracy_log is not None
-    log_book, how = part.accuracy_log, part.accuracy_text.get(metric)
+    log_book = part.accuracy_log
     try:
         text = read_text(case.tree, f"{case.path}/{name}")
     except Unreadable as error:
         case.add(name, "accuracy.text", "a text in UTF-8", error, log_book.clause)
         return
-    if how is None:
-        case.add(name, "accuracy.metric", f"a line of {metric}", "no pattern for it", part.clause)
-        return
-    said = parse_accuracy(text, how, log_book.hash_pattern)
-    _check_hash(case, log_book, said.hashes, found)
+    _check_hash(case, log_book, parse_hashes(text, log_book.hash_pattern), found)
     if case.audit:
         return
+    for number, (metric, target) in enumerate(case.targets.items()):
+        how = part.accuracy_text.get(metric)
+        if how is None:
+            case.add(name, "accuracy.metric", f"a line of {metric}", "no pattern for it", part.clause)
+            continue
+        value = _check_metric(case, metric, target, how, text)
+        if number == 0:
+            found.value = value
+
+
+def _check_metric(case: AccuracyCase, metric: str, target: Target, how: AccuracyText, text: str) -> str:
+    """One metric against its bounds; returns its value as written, or nothing."""
+    part, name = case.book.submission, "accuracy.txt"
+    assert part is not None
+    assert part.accuracy_log is not None
+    clause, said = part.accuracy_log.clause, parse_accuracy(text, how)
     if not said.values:
-        case.add(name, "accuracy.metric", how.example, "no such line", log_book.clause)
-        return
-    line, found.value = said.values[0]
-    if len({value for _, value in said.values}) > 1:
-        others = ", ".join(value for _, value in said.values)
-        case.add(name, "accuracy.metric", "one value", others, log_book.clause, line=said.values[1][0])
-    _check_value(case, found.value, line)
+        case.add(name, "accuracy.metric", how.example, "no such line", clause)
+        return ""
+    line, value = said.values[0]
+    if len({each for _, each in said.values}) > 1:
+        others = ", ".join(each for _, each in said.values)
+        case.add(name, "accuracy.metric", "one value", others, clause, line=said.values[1][0])
+    _check_value(case, metric, target, value, line)
     if said.counts is not None and metric == "acc":  # other scripts count other things
-        _check_counts(case, said.counts, found.value, line)
+        _check_counts(case, said.counts, value, line)
+    return value
 
 
-def _check_value(case: AccuracyCase, text: str, line: int) -> None:
-    target, value = case.benchmark.accuracy, as_number(text)
+def _check_value(case: AccuracyCase, metric: str, target: Target, text: str, line: int) -> None:
+    """A metric lies between its bounds; some have only one of them."""
+    value = as_number(text)
     clause = f"{case.book.sources.get('checker', 'checker')}: accuracy-target"
     if value is None:
         case.add("accuracy.txt", "accuracy.metric", "a number", text, clause, line=line)
-    elif value < target.target:
-        severity = Severity.ERROR if case.closed else Severity.NOTE
-        expected = f">= {target.target} {target.unit}".rstrip()
+        return
+    severity = Severity.ERROR if case.closed else Severity.NOTE
+    name = target.unit if len(case.targets) == 1 else metric
+    if target.target is not None and value < target.target:
+        expected = f">= {target.target} {name}".rstrip()
+        case.add("accuracy.txt", "accuracy.target", expected, text, clause, severity, line)
+    if target.upper is not None and value > target.upper:
+        expected = f"<= {target.upper} {name}".rstrip()
         case.add("accuracy.txt", "accuracy.target", expected, text, clause, severity, line)
 
 
@@ -177,7 +203,8 @@ def _check_log(case: AccuracyCase, book: AccuracyLogBook, found: AccuracyFound) 
         return
     digest = hashlib.sha256(data).hexdigest()
     found.crc_head = digest
-    head, cut, tail = data.partition(book.between.encode())
+    # Who cut it on Windows wrote CRLF; the hashes are of the bytes as they are.
+    head, cut, tail = data.replace(b"\r\n", b"\n").partition(book.between.encode())
     if not cut:
         if found.digest and digest != found.digest:
             case.add(

@@ -20,6 +20,7 @@ from coldmark.rules.submission_book import SubmissionBook
 from coldmark.submission.entry_rules import EntryCase, EntryFound, check_entry
 from coldmark.submission.findings import Findings
 from coldmark.submission.manifest import Manifest, check_claims, check_files, read_manifest
+from coldmark.submission.name_rules import check_loose, check_names, read_mapping
 from coldmark.submission.place import Entry, find_benchmark, scenarios_of, submission_of
 from coldmark.submission.system_rules import check_system, is_network, read_system
 from coldmark.submission.tree import Tree, open_tree, walk
@@ -130,6 +131,7 @@ def _units(
 
 def _divisions(tree: Tree, part: SubmissionBook, findings: Findings) -> list[str]:
     folders = tree.below("")
+    check_loose(tree, "", part, findings)
     for name in folders:
         if name not in part.divisions and name not in part.ignored_folders:
             expected = " | ".join(part.divisions)
@@ -137,6 +139,7 @@ def _divisions(tree: Tree, part: SubmissionBook, findings: Findings) -> list[str
     found = [name for name in folders if name in part.divisions]
     for name in found:
         walk(tree, name, findings, deep=False)
+        check_loose(tree, name, part, findings)
     return found
 
 
@@ -160,9 +163,13 @@ def _submitter(
         findings.add(above, "tree.results", "a folder results", "none", part.clause, Severity.WARNING)
         return
     _check_unused(tree, above, part, findings)
+    check_names(tree, above, part, findings)
+    mapping = read_mapping(tree, above, part, findings)
+    if manifest is not None:
+        mapping |= manifest.models
     models: set[str] = set()
     for system in tree.below(f"{above}/results"):
-        for unit in _system(tree, book, division, submitter, system, findings, manifest, full_logs):
+        for unit in _system(tree, book, division, submitter, system, findings, manifest, full_logs, mapping):
             models.add(unit.model)
             yield unit
     _check_code(tree, above, models, part, findings)
@@ -199,6 +206,7 @@ def _system(
     findings: Findings,
     manifest: Manifest | None,
     full_logs: str,
+    mapping: dict[str, str],
 ) -> Iterator[Unit]:
     above, part = f"{division}/{submitter}", submission_of(book)
     path = f"{above}/systems/{system}.json"
@@ -213,6 +221,9 @@ def _system(
     for model in tree.below(f"{above}/results/{system}"):
         tops = [f"{above}/{kind}/{system}/{model}" for kind in ("results", "measurements", "compliance")]
         mine = tree.part(*tops)
+        for shared in (f"{above}/measurements", f"{above}/measurements/{system}"):
+            if shared in tree.folders:  # documents of power may lie there
+                mine.folders[shared] = tree.folders[shared]
         yield Unit(
             round=book.round,
             tree=mine,
@@ -225,7 +236,7 @@ def _system(
             length=short if division == "open" else None,
             full_logs=full_logs,
             bytes=sum(sum(f.files.values()) for f in mine.folders.values()),
-            benchmark=manifest.models.get(model, "") if manifest else "",
+            benchmark=mapping.get(model, ""),
             digests={f"{above}/{k}": v for k, v in manifest.full_accuracy_logs.items()} if manifest else {},
         )
 

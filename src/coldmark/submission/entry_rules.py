@@ -8,7 +8,8 @@ from dataclasses import dataclass, field, replace
 from coldmark.core.nouns import Scenario, Severity, Suite
 from coldmark.core.submission import TreeResult
 from coldmark.rules.book import Benchmark, LengthRule, RuleBook
-from coldmark.rules.submission_book import FolderBook, Inferred
+from coldmark.rules.submission_book import FolderBook, Inferred, PowerBook
+from coldmark.submission import conf_rules
 from coldmark.submission import measurement_rules as measurements
 from coldmark.submission.accuracy_rules import AccuracyCase, AccuracyFound, check_accuracy
 from coldmark.submission.compliance_rules import ComplianceCase, check_compliance
@@ -66,6 +67,7 @@ def check_entry(case: EntryCase) -> EntryFound:
     for when in ("always", *(["power"] if power else [])):
         check_folders(case, when, power=power)
     check_runs(case)
+    check_outputs(case)
     performance = _read_log(case, "performance/run_1")
     accuracy = _read_log(case, "accuracy")
     samples = accuracy.number("qsl_reported_total_count") if accuracy else None
@@ -77,7 +79,7 @@ def check_entry(case: EntryCase) -> EntryFound:
         _check_performance(case, performance, logged)
     if accuracy is not None:
         _check_accuracy_log(case, accuracy, performance)
-    found.accuracy = check_accuracy(_accuracy_case(case, samples))
+    found.accuracy = check_accuracy(_accuracy_case(case, logged or scenario, samples))
     if found.result is not None:
         found.result = replace(found.result, accuracy=found.accuracy.value)
     if power and performance is not None and logged is not None:
@@ -108,7 +110,7 @@ def check_folders(case: EntryCase, when: str, *, power: bool = False) -> None:
         if folder.when != when or folder.path in ("systems", "code/{model}"):
             continue
         tests = case.benchmark.compliance if "{test}" in folder.path else ("",)
-        for test in tests:
+        for test in [t for t in tests if not folder.tests or t in folder.tests]:
             _check_folder(case, folder, case.entry.expand(folder.path, test), power=power)
 
 
@@ -126,6 +128,17 @@ def _check_folder(case: EntryCase, folder: FolderBook, path: str, *, power: bool
     known = [*required, *folder.optional, *_elsewhere(case, folder, power=power)]
     for name in [n for n in lies.files if not any(fnmatch.fnmatchcase(n, k) for k in known)][:10]:
         case.findings.add(f"{path}/{name}", "tree.extra", "only the round's files", "another", folder.clause)
+
+
+def check_outputs(case: EntryCase) -> None:
+    """Outputs that the round wants to see, images for example; any ending will do."""
+    for name in case.benchmark.accuracy_files:
+        above, _, stem = name.rpartition("/")
+        path = f"{case.entry.path}/accuracy/{above}".rstrip("/")
+        folder = case.tree.get(path)
+        if folder is None or not any(n.partition(".")[0] == stem for n in folder.files):
+            clause = f"{case.book.sources.get('checker', 'checker')}: REQUIRED_ACC_BENCHMARK"
+            case.findings.add(f"{path}/{stem}.*", "tree.missing", "a file", "none", clause)
 
 
 def _elsewhere(case: EntryCase, folder: FolderBook, *, power: bool) -> list[str]:
@@ -225,7 +238,7 @@ def _check_accuracy_log(case: EntryCase, log: DetailLog, performance: DetailLog 
         case.findings.add(log.path, "log.dataset", f">= {needed} samples", total, clause, line=line)
 
 
-def _accuracy_case(case: EntryCase, samples: float | None) -> AccuracyCase:
+def _accuracy_case(case: EntryCase, scenario: Scenario, samples: float | None) -> AccuracyCase:
     return AccuracyCase(
         tree=case.tree,
         path=f"{case.entry.path}/accuracy",
@@ -233,6 +246,7 @@ def _accuracy_case(case: EntryCase, samples: float | None) -> AccuracyCase:
         benchmark=case.benchmark,
         findings=case.findings,
         closed=case.closed,
+        scenario=scenario,
         samples=samples,
         full_logs=case.full_logs,
         digests=case.digests,
@@ -272,6 +286,8 @@ def _with_power(
     part = submission_of(case.book)
     if part.power is None:
         return result
+    if part.power.documents_required:
+        _check_documents(case, part.power)
     ranging = _read_log(case, "performance/ranging")
     if ranging is not None and ranging.word("effective_scenario") == logged.value:
         check_summary(
@@ -290,14 +306,25 @@ def _with_power(
     return replace(result, power=power, power_unit=unit)
 
 
+def _check_documents(case: EntryCase, book: PowerBook) -> None:
+    """One of each document of power, in the folder of the run or in one above it."""
+    folders = [case.tree.get(case.entry.expand(path)) for path in book.document_folders]
+    names = [name for folder in folders if folder is not None for name in folder.files]
+    for pattern in book.documents:
+        if not fnmatch.filter(names, pattern):
+            path = f"{case.entry.at('measurements')}/{pattern}"
+            case.findings.add(path, "power.document", "a document of power", "none", book.clause)
+
+
 def _check_measurements(case: EntryCase, log: DetailLog | None, logged: Scenario) -> None:
     if case.tree.get(case.entry.at("measurements")) is None:
         return  # the folder's rule says so
     measurements.check_implementation(case.tree, case.entry, case.book, case.findings)
     clause = submission_of(case.book).folders["measurements"].clause
     measurements.check_readme(case.tree, case.entry, clause, case.findings)
-    measurements.check_mlperf_conf(case.tree, case.entry, case.book, case.findings, Severity.ERROR)
-    measurements.check_user_conf(case.tree, case.entry, case.book, log, logged, case.findings)
+    name = name_in(case.book, case.benchmark)
+    conf_rules.check_mlperf_conf(case.tree, case.entry, case.book, name, logged, case.findings)
+    conf_rules.check_user_conf(case.tree, case.entry, case.book, log, logged, case.findings)
 
 
 def _check_compliance(case: EntryCase, log: DetailLog | None, samples: float | None) -> None:
@@ -310,7 +337,7 @@ def _check_compliance(case: EntryCase, log: DetailLog | None, samples: float | N
     submitted = log if log and log.word("effective_scenario") in list(Scenario) else None
     if case.closed or there:
         check_folders(inner, "closed")
-        if case.benchmark.compliance:
+        if "TEST01" in case.benchmark.compliance:
             check_folders(inner, "test01")
     check_compliance(
         ComplianceCase(

@@ -32,6 +32,7 @@ KEPT_EXACTLY = frozenset(
         "generated_query_count",
         "generated_samples_per_query",
         "loadgen_git_status_message",
+        "requested_use_token_latencies",
     }
 )
 

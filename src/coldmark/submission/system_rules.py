@@ -64,7 +64,8 @@ def check_system(
         findings.add(path, "system.power", "the fields of power", ", ".join(absent), clause, Severity.WARNING)
     if empty:
         clause = part.system["base"].clause if "base" in part.system else part.clause
-        findings.add(path, "system.empty", "a meaningful text", ", ".join(empty), clause, Severity.NOTE)
+        severity = Severity.ERROR if part.empty_is_error else Severity.NOTE
+        findings.add(path, "system.empty", "a meaningful text", ", ".join(empty), clause, severity)
     _check_names(text, path, part, findings, division, submitter)
     _check_network(text, path, part, findings, division, network=network)
     return suites_of(str(text.data.get("system_type", "")))

@@ -62,7 +62,7 @@ class Conf:
         """What LoadGen takes for a key, and its line: the nearer to model and scenario, the stronger."""
         for name in (f"{model}.{scenario}.{key}", f"{model}.*.{key}", f"*.{scenario}.{key}", f"*.*.{key}"):
             if name in self.values:
-                return self.values[name], self.lines[name]
+                return self.values[name], self.lines.get(name, 0)
         return None
 
 
@@ -97,27 +97,29 @@ def as_number(text: str) -> float | None:
 
 @dataclass(slots=True)
 class AccuracyFile:
-    """What an accuracy.txt says: its metric lines and its hashes, each with its line."""
+    """What an accuracy.txt says of a metric: its lines, and the counts beside it."""
 
-    values: list[tuple[int, str]] = field(default_factory=list)  # as written
-    hashes: list[tuple[int, str]] = field(default_factory=list)
+    values: list[tuple[int, str]] = field(default_factory=list)  # line, value as written
     counts: tuple[int, int] | None = None  # good, total, where the metric's line has them
 
 
 _COUNTS = re.compile(r"\bgood=(\d{1,15}), total=(\d{1,15})")
+MAX_LINE = 100_000
 
 
-def parse_accuracy(text: str, how: AccuracyText, hash_pattern: str) -> AccuracyFile:
+def parse_accuracy(text: str, how: AccuracyText) -> AccuracyFile:
     """An accuracy.txt under the pattern of a metric."""
-    metric, digest = re.compile(how.pattern), re.compile(hash_pattern)
-    found = AccuracyFile()
+    metric, found = re.compile(how.pattern), AccuracyFile()
     for number, line in enumerate(text.splitlines(), 1):
-        if len(line) > 100_000:
-            continue
-        if match := metric.match(line):
+        if len(line) <= MAX_LINE and (match := metric.search(line)):
             found.values.append((number, match[1]))
             if found.counts is None and (counts := _COUNTS.search(line)):
                 found.counts = int(counts[1]), int(counts[2])
-        elif match := digest.match(line):
-            found.hashes.append((number, match[1]))
     return found
+
+
+def parse_hashes(text: str, pattern: str) -> list[tuple[int, str]]:
+    """The hashes that an accuracy.txt gives, each with its line."""
+    digest = re.compile(pattern)
+    lines = enumerate(text.splitlines(), 1)
+    return [(n, match[1]) for n, line in lines if len(line) <= MAX_LINE and (match := digest.match(line))]
