@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -58,6 +60,20 @@ def coldmark(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
         )
 
     return call
+
+
+@pytest.fixture
+def training(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Any]:
+    """Import the `net` module of a training folder: each folder has one of that name."""
+
+    def load(name: str) -> Any:
+        folder = Path(__file__).parents[1] / "training" / name
+        monkeypatch.syspath_prepend(str(folder))
+        for file in folder.glob("*.py"):
+            monkeypatch.delitem(sys.modules, file.stem, raising=False)
+        return importlib.import_module("net")
+
+    return load
 
 
 @pytest.fixture(scope="session")

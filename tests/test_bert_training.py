@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -41,20 +43,20 @@ def test_the_training_script_makes_a_model_and_its_facts(tmp_path: Path) -> None
     assert facts.heldout.reference_f1_percent < 40  # a few steps teach next to nothing
 
 
-def test_the_written_model_computes_what_the_network_computes(tmp_path: Path) -> None:
+def test_the_written_model_computes_what_the_network_computes(
+    tmp_path: Path, training: Callable[[str], Any]
+) -> None:
     import numpy as np
     import onnxruntime as ort
     import torch
 
-    sys.path.insert(0, str(ROOT / "training" / "bert"))
-    from net import Bert, weights
-
     from coldmark.workloads.bert.architecture import INPUTS, OUTPUTS, build
 
     config = mini_file().sizes.config
-    model = Bert(config, 3)
+    net = training("bert")
+    model = net.Bert(config, 3)
     path = tmp_path / "m.onnx"
-    path.write_bytes(build(config, weights(model)).SerializeToString())
+    path.write_bytes(build(config, net.weights(model)).SerializeToString())
     rng = np.random.default_rng(0)
     mask = (np.arange(30) < np.array([[30], [17]])).astype(np.int64)
     inputs = (rng.integers(0, config.vocabulary, mask.shape), mask, mask * (np.arange(30) > 6))

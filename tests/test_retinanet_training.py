@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime as ort
@@ -47,13 +49,12 @@ def test_the_training_script_makes_a_model_and_its_facts(tmp_path: Path) -> None
     assert facts.heldout.reference_map_percent < 20  # four steps teach next to nothing
 
 
-def test_the_onnx_builder_computes_what_the_trained_network_computes(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_onnx_builder_computes_what_the_trained_network_computes(
+    training: Callable[[str], Any],
+) -> None:
     import torch
 
-    monkeypatch.syspath_prepend(str(FOLDER))
-    from net import RetinaNet  # type: ignore[import-not-found]
-
-    model = RetinaNet(MINI, torch.Generator().manual_seed(3))
+    model = training("retinanet").RetinaNet(MINI, torch.Generator().manual_seed(3))
     images = torch.randint(0, 256, (4, 128, 128, 3), dtype=torch.uint8)
     model.train()
     with torch.no_grad():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +26,8 @@ ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture
-def net(monkeypatch: pytest.MonkeyPatch) -> Any:
-    monkeypatch.syspath_prepend(str(ROOT / "training" / "rnnt"))
-    import net
-
-    return net
+def net(training: Callable[[str], Any]) -> Any:
+    return training("rnnt")
 
 
 def test_the_transducer_loss_is_the_sum_over_all_alignments(net: Any) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime as ort
@@ -41,21 +43,19 @@ def test_the_training_script_makes_a_model_and_its_facts(tmp_path: Path) -> None
 
 
 def test_the_graph_computes_what_pytorchs_network_computes(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, training: Callable[[str], Any]
 ) -> None:
     import torch
 
-    monkeypatch.syspath_prepend(str(FOLDER))
-    monkeypatch.delitem(sys.modules, "net", raising=False)  # another workload's may bear the name
-    from net import MiniUNet, export  # type: ignore[import-not-found]
+    net = training("unet3d")
 
     shape = Shape(filters=(4, 6), window=16)
-    model = MiniUNet(shape, torch.Generator().manual_seed(3)).eval()
+    model = net.MiniUNet(shape, torch.Generator().manual_seed(3)).eval()
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(0.1 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(4)))
     path = tmp_path / "m.onnx"
-    export(model, shape, path)
+    net.export(model, shape, path)
     x = np.random.default_rng(0).standard_normal((2, 1, 16, 16, 16), dtype=np.float32)
     (found,) = ort.InferenceSession(str(path), providers=["CPUExecutionProvider"]).run(
         ["output"], {"input": x}
