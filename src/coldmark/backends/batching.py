@@ -120,12 +120,15 @@ class QueuedSut:
 
     def issue(self, ids: Ids, indices: Indices) -> None:
         since = time.monotonic() if self._delay_s else 0.0
-        if self._bench.size is None or (len(ids) == 1 and not self._bench.by_size):
+        size, by_size = self._bench.size, self._bench.by_size
+        if len(ids) == 1:  # every query of Server: nothing to sort, and no time for it
+            waiting = [_Waiting(ids, indices, size(indices) if size and by_size else None, since)]
+        elif size is None:
             waiting = [_Waiting(ids, indices, None, since)]
         else:
             waiting = [
-                _Waiting(ids[part], indices[part], np.cumsum(size) if self._bench.by_size else None, since)
-                for part, size in alike(self._bench.size(indices), self._bench.largest, self._bench.by_size)
+                _Waiting(ids[part], indices[part], np.cumsum(sizes) if by_size else None, since)
+                for part, sizes in alike(size(indices), self._bench.largest, by_size)
             ]
         with self._lock:
             self._queue.extend(waiting)
