@@ -14,9 +14,9 @@ import numpy as np
 import onnxruntime as ort
 
 from coldmark.workloads.cache import cache_dir, materialise
-from coldmark.workloads.dlrm import mini
 from coldmark.workloads.dlrm.architecture import full_config, seeded
 from coldmark.workloads.dlrm.graph import build, write
+from coldmark.workloads.sources import shipped
 from coldmark.workloads.task import Task
 
 SAMPLES = 256
@@ -56,7 +56,7 @@ def layers_rate(model_path: Path | None, task: Task, seconds: float) -> float:
 def _whole_file(task: Task) -> Path:
     """The whole model of the task: `mini` as shipped, `full` built once."""
     if "most_rows" not in task.facts:
-        return mini.shipped("mini.onnx")
+        return shipped("coldmark.workloads.dlrm", "mini.onnx")
     rows = int(task.facts["most_rows"])
     path = cache_dir() / "dlrm" / f"whole-{rows}.onnx"
     config = full_config(rows)

@@ -29,6 +29,7 @@ from coldmark.workloads.bert.samples import FeatureLibrary, Packer
 from coldmark.workloads.bert.task import Options
 from coldmark.workloads.cache import cache_dir
 from coldmark.workloads.onnx_file import inspect
+from coldmark.workloads.sources import shipped
 from coldmark.workloads.task import Task, find_workload
 from conftest import SMALL
 
@@ -369,7 +370,7 @@ def test_mini_is_small_and_far_from_both_ends() -> None:
     facts = mini.mini_file()
     held = facts.heldout
     task = open_bert("mini")
-    assert mini.shipped("mini.onnx").stat().st_size < 4_000_000
+    assert shipped("coldmark.workloads.bert", "mini.onnx").stat().st_size < 4_000_000
     assert architecture.parameters(facts.sizes.config) == facts.sizes.parameters
     assert 60 < held.reference_f1_percent < 92
     assert held.reference_exact_percent < held.reference_f1_percent
@@ -415,7 +416,9 @@ def test_a_few_answers_are_those_of_an_independent_run(backend: Any, precision: 
         sut.issue(np.array([index], np.uint64), np.array([index]))
     sut.close()
     packed = Packer(library).pack(indices, 3, 128)
-    expected = run_onnx(mini.shipped("mini.onnx"), dict(zip(INPUTS, packed, strict=True)))
+    expected = run_onnx(
+        shipped("coldmark.workloads.bert", "mini.onnx"), dict(zip(INPUTS, packed, strict=True))
+    )
     for row, index in enumerate(indices.tolist()):
         n = int(library.features.length[index])
         logged = found[index].view("<f4").reshape(-1, 2)

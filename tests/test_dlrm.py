@@ -23,9 +23,10 @@ from coldmark.workloads.dlrm import clicks, full
 from coldmark.workloads.dlrm.architecture import Config, full_config, seeded
 from coldmark.workloads.dlrm.graph import build, split, write
 from coldmark.workloads.dlrm.heldout import HeldoutLog, calibration_log
-from coldmark.workloads.dlrm.mini import mini_config, mini_file, shipped
+from coldmark.workloads.dlrm.mini import mini_config, mini_file
 from coldmark.workloads.dlrm.shape import OFFICIAL_ROWS, SAMPLE_PAIRS, partition, sample_sizes
 from coldmark.workloads.dlrm.task import Options
+from coldmark.workloads.sources import shipped
 from coldmark.workloads.task import Task, find_workload
 from dlrm_forms import TINY, Session, numpy_dlrm, tiny_columns, tiny_library, tiny_pipeline
 
@@ -117,7 +118,7 @@ def test_another_model_is_refused_by_name(tmp_path: Path) -> None:
     write(build(TINY, seeded(TINY), whole=True), path)
     with pytest.raises(DataError, match="rows"):  # tables of another data set
         open_dlrm(str(path))
-    own = open_dlrm(str(shipped("mini.onnx")), "dlrm-99.9")
+    own = open_dlrm(str(shipped("coldmark.workloads.dlrm", "mini.onnx")), "dlrm-99.9")
     assert own.gate == open_dlrm("mini", "dlrm-99.9").gate
     assert isinstance(own.model, Pipeline)
     with pytest.raises(ConfigError, match="official"):

@@ -26,7 +26,8 @@ from numpy.typing import NDArray
 from resnet50_mini_net import INPUT_SIZE, OPSET, MiniResNet, count_macs, export
 from torch import Tensor, nn
 
-from coldmark.workloads.resnet50 import outlines, preprocess, shapes
+from coldmark.workloads import images, outlines
+from coldmark.workloads.resnet50 import preprocess, shapes
 
 TRAINING_SEED = 510_001
 VALIDATION_SEED = 510_002  # for choices made during development, so that held-out images stay unseen
@@ -66,7 +67,7 @@ def _crops(task: tuple[int, int, int]) -> Crops:
 
 def load_crops(cache: Path, seed: int, count: int, workers: int) -> Crops:
     """Crops of a whole set, from the cache folder when drawn before by the same code."""
-    code = b"".join(Path(str(m.__file__)).read_bytes() for m in (outlines, shapes, preprocess))
+    code = b"".join(Path(str(m.__file__)).read_bytes() for m in (outlines, shapes, images, preprocess))
     stem = f"{seed}-{count}-{hashlib.sha256(code).hexdigest()[:12]}"
     files = cache / f"{stem}-images.npy", cache / f"{stem}-labels.npy"
     if not all(file.exists() for file in files):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -35,3 +36,15 @@ def materialise(path: Path, write: Callable[[Path], None]) -> Path:
     finally:
         aside.unlink(missing_ok=True)
     return path
+
+
+def kept(path: Path, write: Callable[[Path], None], load: Callable[[Path], None]) -> None:
+    """`load` what `write` made. A damaged file, which `load` cannot read, is made again, once.
+
+    Raises whatever `load` raises on the file made anew.
+    """
+    try:
+        load(materialise(path, write))
+    except (ValueError, KeyError, OSError, zipfile.BadZipFile):
+        path.unlink(missing_ok=True)
+        load(materialise(path, write))

@@ -5,14 +5,12 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from functools import cache as remembered
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from coldmark.core.codec import read_toml
-from coldmark.core.errors import DataError
 from coldmark.workloads.bert.architecture import Config
 from coldmark.workloads.bert.features import Features, Form, featurise
 from coldmark.workloads.bert.network import bucketed, pipeline, reader
@@ -21,7 +19,10 @@ from coldmark.workloads.bert.samples import FeatureLibrary
 from coldmark.workloads.bert.scoring import scorer
 from coldmark.workloads.bert.squad import Example
 from coldmark.workloads.onnx_file import inspect
+from coldmark.workloads.sources import check_shipped, shipped
 from coldmark.workloads.task import Gate, Task
+
+PACKAGE = "coldmark.workloads.bert"
 
 FORM = Form(sequence=128, question=24, stride=48)
 CALIBRATION_SEED = 530_004  # of passages that are neither trained nor scored on
@@ -100,11 +101,7 @@ OTHER_SET = (
 
 def mini_file() -> MiniFile:
     """The facts of the shipped model."""
-    return read_toml(shipped("mini.toml"), MiniFile)
-
-
-def shipped(name: str) -> Path:
-    return Path(str(resources.files("coldmark.workloads.bert") / name))
+    return read_toml(shipped(PACKAGE, "mini.toml"), MiniFile)
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,13 +144,8 @@ def mini_gate(facts: MiniFile, ratio: float) -> Gate:
 
 def open_mini(ratio: float, *, padded: bool) -> Task:
     facts = mini_file()
-    path = shipped("mini.onnx")
-    if inspect(path).sha256 != facts.sha256:
-        raise DataError(
-            "the shipped model is not the one that mini.toml describes",
-            where=str(path),
-            hint="reinstall coldmark",
-        )
+    path = shipped(PACKAGE, "mini.onnx")
+    check_shipped(path, inspect(path).sha256, facts.sha256)
     record = {"weights": "trained for this project on drawn passages"}
     return on_heldout(path, facts, ratio, padded=padded, record=record)
 

@@ -16,6 +16,7 @@ from coldmark.workloads.bert.scoring import scorer
 from coldmark.workloads.bert.squad import VERSION, read_squad
 from coldmark.workloads.bert.tokenizer import read_vocabulary
 from coldmark.workloads.onnx_file import inspect
+from coldmark.workloads.sources import SEEDED, needed, own_model
 from coldmark.workloads.task import Gate, Task, gate_ratio
 
 REFERENCE_F1 = 90.874
@@ -59,14 +60,7 @@ def open_task(workload: str, source: str, options: Options, *, cache: Path, need
         return _full(options, cache, need_model)
     if source == "official":
         return _official(options, ratio)
-    path = Path(source)
-    if path.suffix != ".onnx" and not path.exists():
-        raise ConfigError(
-            f"no model source {source!r}",
-            where="--model",
-            hint=did_you_mean(source, ["mini", "full", "official"]) + ", or a path to an ONNX file",
-        )
-    return _own(path, options, ratio)
+    return _own(own_model(source), options, ratio)
 
 
 def _full(options: Options, cache: Path, need_model: bool) -> Task:
@@ -82,7 +76,7 @@ def _full(options: Options, cache: Path, need_model: bool) -> Task:
         model=model,
         library=library,
         samples=len(features),
-        refusal="the weights of `full` are seeded random numbers: its answers mean nothing",
+        refusal=SEEDED,
         facts={
             "model_sha256": sha256,
             "weights": f"seeded random (seed {SEED}), performance only",
@@ -92,39 +86,28 @@ def _full(options: Options, cache: Path, need_model: bool) -> Task:
 
 
 def _official(options: Options, ratio: float) -> Task:
-    for key, value, what in (
-        ("model.path", options.model_path, "MLPerf's BERT model.onnx"),
-        ("data.path", options.data_path, "SQuAD's dev-v1.1.json"),
-        ("vocab.path", options.vocab_path, "the vocab.txt that came with the model"),
-    ):
-        if value is None:
-            raise ConfigError(
-                f"--model official needs {key}, {what}", where="--set", hint=f"add --set {key}=/path/to/it"
-            )
-    assert options.model_path is not None
-    return _on_squad(options.model_path, options, ratio, official=True)
+    model_path = needed("model.path", options.model_path, "MLPerf's BERT model.onnx")
+    data_path = needed("data.path", options.data_path, "SQuAD's dev-v1.1.json")
+    vocab_path = needed("vocab.path", options.vocab_path, "the vocab.txt that came with the model")
+    return _on_squad(model_path, data_path, vocab_path, ratio, padded=options.padded, official=True)
 
 
-def _on_squad(path: Path, options: Options, ratio: float, *, official: bool) -> Task:
-    assert options.data_path is not None
-    assert options.vocab_path is not None
+def _on_squad(path: Path, data: Path, vocab: Path, ratio: float, *, padded: bool, official: bool) -> Task:
     signature = inspect(path)
-    tokenizer = read_vocabulary(options.vocab_path)
-    examples, version = read_squad(options.data_path)
+    tokenizer = read_vocabulary(vocab)
+    examples, version = read_squad(data)
     features = featurise(examples, tokenizer, OFFICIAL)
     library = FeatureLibrary("squad-v1.1", features)
     file = reader(path, signature, OFFICIAL.sequence)
     warnings = []
     if version != VERSION:
-        warnings.append(
-            f"{options.data_path} says version {version!r}: the reference is measured on {VERSION}"
-        )
+        warnings.append(f"{data} says version {version!r}: the reference is measured on {VERSION}")
     if len(features) != OFFICIAL_SEQUENCES:
         warnings.append(
             f"{len(features)} sequences; SQuAD v1.1 dev with its own vocabulary has {OFFICIAL_SEQUENCES}"
         )
     return Task(
-        model=pipeline(file, library, padded=options.padded),
+        model=pipeline(file, library, padded=padded),
         library=library,
         samples=len(features),
         scorer=scorer(examples, features, tokenizer),
@@ -139,8 +122,8 @@ def _on_squad(path: Path, options: Options, ratio: float, *, official: bool) -> 
         facts={
             "model_sha256": signature.sha256,
             "weights": "given by path",
-            "data": str(options.data_path),
-            **sequence_facts(features, LARGE if official else None, padded=options.padded),
+            "data": str(data),
+            **sequence_facts(features, LARGE if official else None, padded=padded),
         },
         warnings=tuple(warnings),
     )
@@ -149,7 +132,9 @@ def _on_squad(path: Path, options: Options, ratio: float, *, official: bool) -> 
 def _own(path: Path, options: Options, ratio: float) -> Task:
     """A model of the user's: on SQuAD where that is given, else on mini's held-out questions."""
     if options.data_path is not None and options.vocab_path is not None:
-        return _on_squad(path, options, ratio, official=False)
+        return _on_squad(
+            path, options.data_path, options.vocab_path, ratio, padded=options.padded, official=False
+        )
     if (options.data_path is None) != (options.vocab_path is None):
         raise ConfigError(
             "data.path and vocab.path go together",

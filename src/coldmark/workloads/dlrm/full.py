@@ -18,6 +18,7 @@ from coldmark.workloads.dlrm.graph import build, write
 from coldmark.workloads.dlrm.lanes import pipeline, work_facts
 from coldmark.workloads.dlrm.pairs import Columns, WindowLibrary
 from coldmark.workloads.dlrm.shape import OFFICIAL_ROWS, log_counts, sample_sizes
+from coldmark.workloads.sources import SEEDED
 from coldmark.workloads.task import Task
 
 PERFORMANCE_COUNT = 204_800  # the round's own number of samples in memory
@@ -45,7 +46,7 @@ def open_full(rows: int, cache: Path, need_model: bool, *, config: Config | None
         model=model,
         library=library,
         samples=library.count,
-        refusal="the weights of `full` are seeded random numbers: its answers mean nothing",
+        refusal=SEEDED,
         facts={
             "weights": f"seeded random (seed {architecture.SEED}), performance only",
             "rows": f"{sum(config.rows)} of {sum(OFFICIAL_ROWS)}: no table longer than {rows}"

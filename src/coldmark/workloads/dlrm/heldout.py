@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import zipfile
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from coldmark.workloads.cache import materialise
+from coldmark.workloads.cache import kept
 from coldmark.workloads.dlrm import clicks
 from coldmark.workloads.dlrm.pairs import Columns, PairLibrary
 from coldmark.workloads.dlrm.shape import log_counts, sample_sizes
@@ -26,11 +25,7 @@ class HeldoutLog:
         self.name = f"clicks-{seed}"
         sizes = sample_sizes(seed, count)
         self.bounds = np.concatenate(([0], np.cumsum(sizes))).astype(np.int64)
-        try:
-            self._load(materialise(path, lambda aside: _write(aside, seed, count)))
-        except (ValueError, KeyError, OSError, zipfile.BadZipFile):
-            path.unlink(missing_ok=True)  # a damaged cache is made again, once
-            self._load(materialise(path, lambda aside: _write(aside, seed, count)))
+        kept(path, lambda aside: _write(aside, seed, count), self._load)
 
     def _load(self, path: Path) -> None:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as data:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,10 @@ from coldmark.workloads.dlrm.heldout import HeldoutLog
 from coldmark.workloads.dlrm.lanes import pipeline, work_facts
 from coldmark.workloads.dlrm.pairs import PairSource
 from coldmark.workloads.onnx_file import inspect
+from coldmark.workloads.sources import check_shipped, shipped
 from coldmark.workloads.task import Gate, Task, gate_ratio
+
+PACKAGE = "coldmark.workloads.dlrm"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,12 +76,7 @@ OTHER_LOG = (
 
 def mini_file() -> MiniFile:
     """The facts of the shipped model."""
-    return read_toml(shipped("mini.toml"), MiniFile)
-
-
-def shipped(name: str) -> Path:
-    """A file that comes with coldmark."""
-    return Path(str(resources.files("coldmark.workloads.dlrm") / name))
+    return read_toml(shipped(PACKAGE, "mini.toml"), MiniFile)
 
 
 def mini_config(facts: MiniFile) -> Config:
@@ -87,14 +84,9 @@ def mini_config(facts: MiniFile) -> Config:
 
 
 def _shipped_model(facts: MiniFile) -> Whole:
-    path = shipped("mini.onnx")
+    path = shipped(PACKAGE, "mini.onnx")
     whole = read_whole(path, facts.rows)
-    if whole.sha256 != facts.sha256:
-        raise DataError(
-            "the shipped model is not the one that mini.toml describes",
-            where=str(path),
-            hint="reinstall coldmark",
-        )
+    check_shipped(path, whole.sha256, facts.sha256)
     return whole
 
 

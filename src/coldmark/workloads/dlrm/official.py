@@ -20,6 +20,7 @@ from coldmark.workloads.dlrm.lanes import pipeline, work_facts
 from coldmark.workloads.dlrm.pairs import PairLibrary
 from coldmark.workloads.dlrm.shape import OFFICIAL_ROWS, partition
 from coldmark.workloads.dlrm.weights import LAYERS_NAME, ConvertedWeights
+from coldmark.workloads.sources import needed
 from coldmark.workloads.task import Gate, Task, gate_ratio
 
 OFFICIAL_AUC = 80.25
@@ -31,28 +32,20 @@ def open_official(
     workload: str, model: Path | None, data: Path | None, samples: int, cache: Path, need_model: bool
 ) -> Task:
     """The task with the user's converted weights and data. Raises ConfigError or DataError."""
-    for key, value, what in (
-        (
-            "model.path",
-            model,
-            "the folder that `python -m coldmark.workloads.dlrm.convert` made of MLPerf's weights",
-        ),
-        ("data.path", data, "the folder with Criteo's preprocessed day 23"),
-    ):
-        if value is None:
-            raise ConfigError(
-                f"--model official needs {key}, {what}", where="--set", hint=f"add --set {key}=/path/to/it"
-            )
-    assert model is not None
-    assert data is not None
+    model_path = needed(
+        "model.path",
+        model,
+        "the folder that `python -m coldmark.workloads.dlrm.convert` made of MLPerf's weights",
+    )
+    data_path = needed("data.path", data, "the folder with Criteo's preprocessed day 23")
     if samples < 1:
         raise ConfigError(f"{samples} is below 1", where="--set data.samples")
-    weights = ConvertedWeights(model)
-    log = CriteoLog(data, weights.config.rows, cache)
+    weights = ConvertedWeights(model_path)
+    log = CriteoLog(data_path, weights.config.rows, cache)
     bounds = partition(len(log))
     library = PairLibrary("criteo-day-23", bounds, min(samples, len(bounds) - 1), log.read)
     _refuse_samples_beyond_memory(library)
-    sha256 = hashlib.sha256((model / LAYERS_NAME).read_bytes()).hexdigest()
+    sha256 = hashlib.sha256((model_path / LAYERS_NAME).read_bytes()).hexdigest()
     return Task(
         model=_pipeline(weights, sha256, library, cache) if need_model else None,
         library=library,
@@ -63,7 +56,7 @@ def open_official(
         facts={
             "model_sha256": sha256,
             "weights": "given by path",
-            "data": str(data),
+            "data": str(data_path),
             **work_facts(weights.config, library),
         },
         warnings=() if weights.config == Config(rows=OFFICIAL_ROWS) else (OTHER_SHAPE,),

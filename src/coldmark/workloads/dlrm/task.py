@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from coldmark.core.errors import ConfigError, did_you_mean
 from coldmark.workloads.dlrm.full import open_full
 from coldmark.workloads.dlrm.lanes import work_facts
 from coldmark.workloads.dlrm.mini import heldout, mini_file, mini_gate, open_mini, read_whole
 from coldmark.workloads.dlrm.official import open_official
+from coldmark.workloads.sources import own_model
 from coldmark.workloads.task import Task
 
 
@@ -33,13 +33,7 @@ def open_task(workload: str, source: str, options: Options, *, cache: Path, need
         return open_official(
             workload, options.model_path, options.data_path, options.data_samples, cache, need_model
         )
-    path = Path(source)
-    if path.suffix != ".onnx" and not path.exists():
-        raise ConfigError(
-            f"no model source {source!r}",
-            where="--model",
-            hint=did_you_mean(source, ["mini", "full", "official"]) + ", or a path to an ONNX file",
-        )
+    path = own_model(source)
     return _own(workload, path, cache)
 
 

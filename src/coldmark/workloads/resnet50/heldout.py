@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import zipfile
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from coldmark.workloads.cache import materialise
+from coldmark.workloads.cache import kept
 from coldmark.workloads.resnet50.shapes import draw
 
 VERSION = 1
@@ -24,11 +23,7 @@ class HeldoutSet:
 
     def __init__(self, seed: int, count: int, cache: Path) -> None:
         path = cache / "resnet50" / f"heldout-v{VERSION}-{seed}-{count}.npz"
-        try:
-            self._load(materialise(path, lambda aside: _write(aside, seed, count)), count)
-        except (ValueError, KeyError, OSError, zipfile.BadZipFile):
-            path.unlink(missing_ok=True)  # a damaged cache is made again, once
-            self._load(materialise(path, lambda aside: _write(aside, seed, count)), count)
+        kept(path, lambda aside: _write(aside, seed, count), lambda file: self._load(file, count))
 
     def _load(self, path: Path, count: int) -> None:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as data:

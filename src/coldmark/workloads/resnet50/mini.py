@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from coldmark.core.codec import read_toml
-from coldmark.core.errors import DataError
 from coldmark.workloads.onnx_file import inspect
 from coldmark.workloads.resnet50 import labels
 from coldmark.workloads.resnet50.classifier import classifier
 from coldmark.workloads.resnet50.heldout import HeldoutSet
 from coldmark.workloads.resnet50.preprocess import preprocess
 from coldmark.workloads.rows import RowLibrary
+from coldmark.workloads.sources import check_shipped, shipped
 from coldmark.workloads.task import Gate, Task, gate_ratio
+
+PACKAGE = "coldmark.workloads.resnet50"
 
 PERFORMANCE_COUNT = 1024  # the round's own number of samples in memory
 
@@ -68,23 +69,14 @@ OTHER_SET = (
 
 def mini_file() -> MiniFile:
     """The facts of the shipped model."""
-    return read_toml(_shipped("mini.toml"), MiniFile)
-
-
-def _shipped(name: str) -> Path:
-    return Path(str(resources.files("coldmark.workloads.resnet50") / name))
+    return read_toml(shipped(PACKAGE, "mini.toml"), MiniFile)
 
 
 def open_mini(cache: Path) -> Task:
     facts = mini_file()
-    path = _shipped("mini.onnx")
+    path = shipped(PACKAGE, "mini.onnx")
     signature = inspect(path)
-    if signature.sha256 != facts.sha256:
-        raise DataError(
-            "the shipped model is not the one that mini.toml describes",
-            where=str(path),
-            hint="reinstall coldmark",
-        )
+    check_shipped(path, signature.sha256, facts.sha256)
     return Task(
         model=classifier(path, signature, facts.input_size),
         official=False,

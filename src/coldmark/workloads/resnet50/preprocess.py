@@ -11,30 +11,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from coldmark.workloads.images import Image, decode
+
 RGB_MEANS = (123.68, 116.78, 103.94)
 """Channel means subtracted, red, green, blue, on the 0 to 255 scale."""
 
 CROP_PERCENT = 87.5
 """Side of the centre crop in percent of the shorter side of the resized image."""
-
-Image = NDArray[np.uint8]  # [height, width, 3], red first
-
-
-def decode(encoded: bytes) -> Image:
-    """Decode an image file held in memory (JPEG, PNG and whatever else OpenCV reads).
-
-    Returns uint8 [height, width, 3], red first; grey images get three equal channels.
-    Raises ValueError when the bytes are not an image that can be decoded.
-    """
-    if not encoded:
-        raise ValueError("cannot decode an image from 0 bytes")
-    try:
-        bgr = cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_COLOR)
-    except cv2.error as error:
-        raise ValueError(f"cannot decode the image ({len(encoded)} bytes): {error}") from error
-    if bgr is None:
-        raise ValueError(f"cannot decode the image ({len(encoded)} bytes): unknown or broken format")
-    return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), dtype=np.uint8)
 
 
 def shorter_side(size: int) -> int:

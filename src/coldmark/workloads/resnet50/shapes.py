@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from coldmark.workloads.resnet50.outlines import BUILDERS, Contour
+from coldmark.workloads.outlines import BUILDERS, Contour
 
 CLASSES: tuple[str, ...] = tuple(BUILDERS)
 """Class names; the place in the tuple is the label."""

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from coldmark.core.errors import ConfigError, did_you_mean
 from coldmark.workloads.cache import materialise
 from coldmark.workloads.onnx_file import inspect
 from coldmark.workloads.resnet50 import labels
@@ -23,6 +22,7 @@ from coldmark.workloads.resnet50.mini import (
     open_mini,
 )
 from coldmark.workloads.rows import RowLibrary
+from coldmark.workloads.sources import SEEDED, needed, own_model
 from coldmark.workloads.task import Gate, Task, gate_ratio
 
 SIZE = 224
@@ -53,13 +53,7 @@ def open_task(workload: str, source: str, options: Options, *, cache: Path, need
         return _full(cache, need_model)
     if source == "official":
         return _official(options)
-    path = Path(source)
-    if path.suffix != ".onnx" and not path.exists():
-        raise ConfigError(
-            f"no model source {source!r}",
-            where="--model",
-            hint=did_you_mean(source, ["mini", "full", "official"]) + ", or a path to an ONNX file",
-        )
+    path = own_model(source)
     return _own(path, options, cache)
 
 
@@ -78,7 +72,7 @@ def _full(cache: Path, need_model: bool) -> Task:
         model=model,
         library=_noise_library(),
         samples=PERFORMANCE_COUNT,
-        refusal="the weights of `full` are seeded random numbers: its answers mean nothing",
+        refusal=SEEDED,
         facts={
             "model_sha256": sha256,
             "weights": f"seeded random (seed {architecture.SEED}), performance only",
@@ -101,23 +95,15 @@ def _noise_library() -> RowLibrary:
 
 
 def _official(options: Options) -> Task:
-    for key, value, what in (
-        ("model.path", options.model_path, "MLPerf's resnet50 ONNX file"),
-        ("data.path", options.data_path, "the ImageNet validation folder with val_map.txt"),
-    ):
-        if value is None:
-            raise ConfigError(
-                f"--model official needs {key}, {what}", where="--set", hint=f"add --set {key}=/path/to/it"
-            )
-    assert options.model_path is not None
-    assert options.data_path is not None
-    signature = inspect(options.model_path)
-    images = ImageFolder(options.data_path)
+    model_path = needed("model.path", options.model_path, "MLPerf's resnet50 ONNX file")
+    data_path = needed("data.path", options.data_path, "the ImageNet validation folder with val_map.txt")
+    signature = inspect(model_path)
+    images = ImageFolder(data_path)
     return Task(
-        model=classifier(options.model_path, signature, SIZE),
+        model=classifier(model_path, signature, SIZE),
         official=True,
         gate=OFFICIAL_REFERENCE,
-        facts={"model_sha256": signature.sha256, "weights": "given by path", "data": str(options.data_path)},
+        facts={"model_sha256": signature.sha256, "weights": "given by path", "data": str(data_path)},
         **_imagenet(images),
     )
 

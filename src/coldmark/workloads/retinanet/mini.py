@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from coldmark.core.codec import read_toml
-from coldmark.core.errors import DataError
 from coldmark.workloads.onnx_file import inspect
 from coldmark.workloads.retinanet.heads import small_model
 from coldmark.workloads.retinanet.heldout import HeldoutSet
 from coldmark.workloads.retinanet.score import mean_ap_scorer
 from coldmark.workloads.rows import RowLibrary
+from coldmark.workloads.sources import check_shipped, shipped
 from coldmark.workloads.task import Gate, Task, gate_ratio
+
+PACKAGE = "coldmark.workloads.retinanet"
 
 PERFORMANCE_COUNT = 256  # more than the round's 64, so that scenes with many objects count as they should
 
@@ -69,24 +70,15 @@ OTHER_SET = (
 
 def mini_file() -> MiniFile:
     """The facts of the shipped model."""
-    return read_toml(_shipped("mini.toml"), MiniFile)
-
-
-def _shipped(name: str) -> Path:
-    return Path(str(resources.files("coldmark.workloads.retinanet") / name))
+    return read_toml(shipped(PACKAGE, "mini.toml"), MiniFile)
 
 
 def open_mini(workload: str, cache: Path) -> Task:
     """The shipped model. Raises DataError when it is not the one its facts describe."""
     facts = mini_file()
-    path = _shipped("mini.onnx")
+    path = shipped(PACKAGE, "mini.onnx")
     signature = inspect(path)
-    if signature.sha256 != facts.sha256:
-        raise DataError(
-            "the shipped model is not the one that mini.toml describes",
-            where=str(path),
-            hint="reinstall coldmark",
-        )
+    check_shipped(path, signature.sha256, facts.sha256)
     return Task(
         model=small_model(path, signature),
         gate=mini_gate(workload, facts),

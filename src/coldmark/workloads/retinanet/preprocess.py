@@ -11,8 +11,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from coldmark.workloads.images import Image, decode
 
-def from_pixels(image: NDArray[np.uint8], side: int) -> NDArray[np.float32]:
+
+def from_pixels(image: Image, side: int) -> NDArray[np.float32]:
     """uint8 [h, w, 3], red first, to contiguous float32 [3, side, side] in 0 to 1."""
     pixels = image.astype(np.float32)
     if image.shape[:2] != (side, side):
@@ -23,12 +25,4 @@ def from_pixels(image: NDArray[np.uint8], side: int) -> NDArray[np.float32]:
 
 def preprocess(encoded: bytes, side: int) -> NDArray[np.float32]:
     """An encoded image as the network's input. Raises ValueError when it cannot be decoded."""
-    if not encoded:
-        raise ValueError("cannot decode an image from 0 bytes")
-    try:
-        bgr = cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_COLOR)
-    except cv2.error as error:
-        raise ValueError(f"cannot decode the image ({len(encoded)} bytes): {error}") from error
-    if bgr is None:
-        raise ValueError(f"cannot decode the image ({len(encoded)} bytes): unknown or broken format")
-    return from_pixels(np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8), side)
+    return from_pixels(decode(encoded), side)

@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from coldmark.workloads.resnet50.outlines import BUILDERS
+from coldmark.workloads.outlines import BUILDERS
 
 SIDE = 128
 """Height and width of a scene [px]."""

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from coldmark.core.errors import ConfigError, did_you_mean
 from coldmark.core.sut import RowSource
 from coldmark.workloads.cache import materialise
 from coldmark.workloads.onnx_file import inspect
@@ -22,6 +21,7 @@ from coldmark.workloads.retinanet.scenes import draw
 from coldmark.workloads.retinanet.score import mean_ap_scorer
 from coldmark.workloads.retinanet.sizes import macs
 from coldmark.workloads.rows import RowLibrary
+from coldmark.workloads.sources import SEEDED, needed, own_model
 from coldmark.workloads.task import Gate, Task, gate_ratio
 
 PERFORMANCE_COUNT = 64  # the round's own number of samples in memory
@@ -46,13 +46,7 @@ def open_task(workload: str, source: str, options: Options, *, cache: Path, need
         return _full(cache, need_model)
     if source == "official":
         return _official(workload, options)
-    path = Path(source)
-    if path.suffix != ".onnx" and not path.exists():
-        raise ConfigError(
-            f"no model source {source!r}",
-            where="--model",
-            hint=did_you_mean(source, ["mini", "full", "official"]) + ", or a path to an ONNX file",
-        )
+    path = own_model(source)
     return _own(workload, path, options, cache)
 
 
@@ -72,7 +66,7 @@ def _full(cache: Path, need_model: bool) -> Task:
         model=model,
         library=library,
         samples=PERFORMANCE_COUNT,
-        refusal="the weights of `full` are seeded random numbers: its answers mean nothing",
+        refusal=SEEDED,
         facts={
             "model_sha256": sha256,
             "weights": f"seeded random (seed {SEED}), performance only",
@@ -94,26 +88,20 @@ def _scene_library() -> RowLibrary:
 
 
 def _official(workload: str, options: Options) -> Task:
-    for key, value, what in (
-        ("model.path", options.model_path, "MLPerf's retinanet ONNX file"),
-        ("data.path", options.data_path, "the OpenImages folder with annotations and validation/data"),
-    ):
-        if value is None:
-            raise ConfigError(
-                f"--model official needs {key}, {what}", where="--set", hint=f"add --set {key}=/path/to/it"
-            )
-    assert options.model_path is not None
-    assert options.data_path is not None
-    signature = inspect(options.model_path)
-    data = _openimages(options.data_path)
+    model_path = needed("model.path", options.model_path, "MLPerf's retinanet ONNX file")
+    data_path = needed(
+        "data.path", options.data_path, "the OpenImages folder with annotations and validation/data"
+    )
+    signature = inspect(model_path)
+    data = _openimages(data_path)
     return Task(
-        model=full_model(options.model_path, signature, data["library"]),
+        model=full_model(model_path, signature, data["library"]),
         official=gives_detections(signature),
         gate=_official_gate(workload),
         facts={
             "model_sha256": signature.sha256,
             "weights": "given by path",
-            "data": str(options.data_path),
+            "data": str(data_path),
             "macs_per_sample": str(macs(FULL)),
         },
         **data,

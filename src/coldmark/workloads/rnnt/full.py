@@ -14,6 +14,7 @@ from coldmark.workloads.rnnt.features import FrontEnd
 from coldmark.workloads.rnnt.library import AudioLibrary
 from coldmark.workloads.rnnt.pipeline import Graphs, open_graphs, pipeline
 from coldmark.workloads.rnnt.spoken import Tape
+from coldmark.workloads.sources import SEEDED
 from coldmark.workloads.task import Task
 
 FRONT_END = FrontEnd()
@@ -48,7 +49,7 @@ def open_full(cache: Path, need_model: bool, shape: architecture.Shape | None = 
         model=model,
         library=audio,
         samples=UTTERANCES,
-        refusal="the weights of `full` are seeded random numbers: its answers mean nothing",
+        refusal=SEEDED,
         facts=record,
     )
 

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 
 from coldmark.core.codec import read_toml
-from coldmark.core.errors import DataError
 from coldmark.workloads.rnnt.features import FrontEnd
 from coldmark.workloads.rnnt.library import AudioLibrary
 from coldmark.workloads.rnnt.pipeline import Graphs, open_graphs, pipeline
 from coldmark.workloads.rnnt.spoken import SpokenSet
 from coldmark.workloads.rnnt.wer import word_error_rate
+from coldmark.workloads.sources import check_shipped, shipped
 from coldmark.workloads.task import Gate, Task, gate_ratio
+
+PACKAGE = "coldmark.workloads.rnnt"
 
 FRONT_END = FrontEnd(rate=8000, transform=256, mels=40)
 
@@ -80,23 +81,14 @@ OTHER_SET = (
 
 def mini_file() -> MiniFile:
     """The facts of the shipped model."""
-    return read_toml(_shipped("mini.toml"), MiniFile)
-
-
-def _shipped(name: str) -> Path:
-    return Path(str(resources.files("coldmark.workloads.rnnt") / name))
+    return read_toml(shipped(PACKAGE, "mini.toml"), MiniFile)
 
 
 def shipped_graphs() -> Graphs:
     """The shipped encoder and decoder. Raises DataError when they are not those of `mini.toml`."""
     facts = mini_file()
-    graphs = open_graphs(_shipped("mini-encoder.onnx"), _shipped("mini-decoder.onnx"))
-    if graphs.sha256 != f"{facts.encoder_sha256} {facts.decoder_sha256}":
-        raise DataError(
-            "the shipped model is not the one that mini.toml describes",
-            where=str(graphs.encoder),
-            hint="reinstall coldmark",
-        )
+    graphs = open_graphs(shipped(PACKAGE, "mini-encoder.onnx"), shipped(__package__, "mini-decoder.onnx"))
+    check_shipped(graphs.encoder, graphs.sha256, f"{facts.encoder_sha256} {facts.decoder_sha256}")
     return graphs
 
 

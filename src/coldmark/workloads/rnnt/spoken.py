@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import zipfile
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from coldmark.workloads.cache import materialise
+from coldmark.workloads.cache import kept
 from coldmark.workloads.rnnt.synthesis import draw
 
 VERSION = 1
@@ -26,11 +25,7 @@ class SpokenSet:
     def __init__(self, seed: int, count: int, cache: Path) -> None:
         self._seed = seed
         path = cache / "rnnt" / f"spoken-v{VERSION}-{seed}-{count}.npz"
-        try:
-            self._load(materialise(path, lambda aside: _write(aside, seed, count)), count)
-        except (ValueError, KeyError, OSError, zipfile.BadZipFile):
-            path.unlink(missing_ok=True)  # a damaged cache is made again, once
-            self._load(materialise(path, lambda aside: _write(aside, seed, count)), count)
+        kept(path, lambda aside: _write(aside, seed, count), lambda file: self._load(file, count))
 
     def _load(self, path: Path, count: int) -> None:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as data:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from coldmark.core.errors import ConfigError, did_you_mean
+from coldmark.core.errors import ConfigError
 from coldmark.workloads.rnnt import mini
 from coldmark.workloads.rnnt.full import open_full
 from coldmark.workloads.rnnt.librispeech import MANIFEST, Recordings
 from coldmark.workloads.rnnt.official import model_folder, open_recordings
 from coldmark.workloads.rnnt.pipeline import Graphs
+from coldmark.workloads.sources import needed, own_model
 from coldmark.workloads.task import Task
 
 
@@ -33,31 +34,19 @@ def open_task(workload: str, source: str, options: Options, *, cache: Path, need
         return open_full(cache, need_model)
     if source == "official":
         return _official(options)
-    path = Path(source)
-    if not path.exists():
-        raise ConfigError(
-            f"no model source {source!r}",
-            where="--model",
-            hint=did_you_mean(source, ["mini", "full", "official"]) + ", or a folder with two ONNX graphs",
-        )
+    path = own_model(source, suffix="", what="a folder with two ONNX graphs")
     return _own(model_folder(path), options, cache)
 
 
 def _official(options: Options) -> Task:
-    for key, value, what in (
-        ("model.path", options.model_path, "a folder with MLPerf's model as encoder.onnx and decoder.onnx"),
-        ("data.path", options.data_path, f"the folder with {MANIFEST} and the audio"),
-    ):
-        if value is None:
-            raise ConfigError(
-                f"--model official needs {key}, {what}", where="--set", hint=f"add --set {key}=/path/to/it"
-            )
-    assert options.model_path is not None
-    assert options.data_path is not None
+    model_path = needed(
+        "model.path", options.model_path, "a folder with MLPerf's model as encoder.onnx and decoder.onnx"
+    )
+    data_path = needed("data.path", options.data_path, f"the folder with {MANIFEST} and the audio")
     return open_recordings(
-        graphs := model_folder(options.model_path),
-        Recordings(options.data_path, options.data_manifest),
-        _record(graphs) | {"data": str(options.data_path)},
+        graphs := model_folder(model_path),
+        Recordings(data_path, options.data_manifest),
+        _record(graphs) | {"data": str(data_path)},
         official=True,
     )
 

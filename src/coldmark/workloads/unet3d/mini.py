@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from importlib import resources
-from pathlib import Path
 from typing import Any
 
 from coldmark.core.codec import read_toml
-from coldmark.core.errors import DataError
 from coldmark.workloads.onnx_file import inspect
+from coldmark.workloads.sources import check_shipped, shipped
 from coldmark.workloads.task import Gate, Task, gate_ratio
 from coldmark.workloads.unet3d import sets
 from coldmark.workloads.unet3d.cases import CaseLibrary
 from coldmark.workloads.unet3d.dice import mean_dice
 from coldmark.workloads.unet3d.network import pipeline, window_model
+
+PACKAGE = "coldmark.workloads.unet3d"
 
 HASHED = 4  # cases that are drawn when the set is opened, to see that they are the same here
 
@@ -67,23 +67,14 @@ OTHER_SET = (
 
 def mini_file() -> MiniFile:
     """The facts of the shipped model."""
-    return read_toml(_shipped("mini.toml"), MiniFile)
-
-
-def _shipped(name: str) -> Path:
-    return Path(str(resources.files("coldmark.workloads.unet3d") / name))
+    return read_toml(shipped(PACKAGE, "mini.toml"), MiniFile)
 
 
 def open_mini(workload: str) -> Task:
     facts = mini_file()
-    path = _shipped("mini.onnx")
+    path = shipped(PACKAGE, "mini.onnx")
     signature = inspect(path)
-    if signature.sha256 != facts.sha256:
-        raise DataError(
-            "the shipped model is not the one that mini.toml describes",
-            where=str(path),
-            hint="reinstall coldmark",
-        )
+    check_shipped(path, signature.sha256, facts.sha256)
     held = heldout(facts)
     cases: CaseLibrary = held["library"]
     return Task(

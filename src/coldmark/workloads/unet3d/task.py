@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from coldmark.core.errors import ConfigError, DataError, did_you_mean
+from coldmark.core.errors import ConfigError, DataError
 from coldmark.workloads.cache import materialise
 from coldmark.workloads.onnx_file import inspect
+from coldmark.workloads.sources import SEEDED, needed, own_model
 from coldmark.workloads.task import Gate, Task, gate_ratio
 from coldmark.workloads.unet3d import architecture, full
 from coldmark.workloads.unet3d.architecture import OFFICIAL
@@ -44,13 +45,7 @@ def open_task(workload: str, source: str, options: Options, *, cache: Path, need
         return _full(options, cache, need_model)
     if source == "official":
         return _official(workload, options)
-    path = Path(source)
-    if path.suffix != ".onnx" and not path.exists():
-        raise ConfigError(
-            f"no model source {source!r}",
-            where="--model",
-            hint=did_you_mean(source, ["mini", "full", "official"]) + ", or a path to an ONNX file",
-        )
+    path = own_model(source)
     return _own(workload, path, options)
 
 
@@ -65,7 +60,7 @@ def _full(options: Options, cache: Path, need_model: bool) -> Task:
         model=model,
         library=cases,
         samples=cases.count,
-        refusal="the weights of `full` are seeded random numbers: its answers mean nothing",
+        refusal=SEEDED,
         facts={
             "model_sha256": sha256,
             "weights": f"seeded random (seed {architecture.SEED}), performance only",
@@ -77,23 +72,15 @@ def _full(options: Options, cache: Path, need_model: bool) -> Task:
 
 
 def _official(workload: str, options: Options) -> Task:
-    for key, value, what in (
-        ("model.path", options.model_path, "MLPerf's 3D-UNet ONNX file"),
-        ("data.path", options.data_path, "the folder of preprocessed KiTS19 cases"),
-    ):
-        if value is None:
-            raise ConfigError(
-                f"--model official needs {key}, {what}", where="--set", hint=f"add --set {key}=/path/to/it"
-            )
-    assert options.model_path is not None
-    assert options.data_path is not None
-    if options.model_path.suffix != ".onnx":
+    model_path = needed("model.path", options.model_path, "MLPerf's 3D-UNet ONNX file")
+    data_path = needed("data.path", options.data_path, "the folder of preprocessed KiTS19 cases")
+    if model_path.suffix != ".onnx":
         raise DataError(
             "not an ONNX file: PyTorch's checkpoints and modules can run code when they are opened",
-            where=str(options.model_path),
+            where=str(model_path),
             hint="give 3dunet_kits19_128x128x128_dynbatch.onnx of the same release",
         )
-    return _scored(workload, options.model_path, options.data_path, official=True)
+    return _scored(workload, model_path, data_path, official=True)
 
 
 def _scored(workload: str, path: Path, data: Path, *, official: bool) -> Task:
