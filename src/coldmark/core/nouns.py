@@ -80,6 +80,7 @@ class Precision(_Named):
 
     FP32 = "fp32"
     BF16 = "bf16"
+    INT8 = "int8"  # a calibrated model: what stays in floating point is the calibration's choice
 
 
 class Provenance(_Named):

@@ -66,6 +66,7 @@ class Task:
     gate: Gate | None = None
     refusal: str = ""  # why accuracy is refused, where it is
     official: bool = False  # MLPerf's own model file and data set
+    calibration: Callable[[], Task] | None = None  # the same model on samples one may calibrate with
     facts: dict[str, str] = field(default_factory=dict)  # what stands in the record
     warnings: tuple[str, ...] = ()  # doubts about model or data that a result must carry
 
