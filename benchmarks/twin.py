@@ -25,8 +25,8 @@ import numpy as np
 from scipy.integrate import solve_ivp
 
 from coldmark.core.nouns import Scenario
-from coldmark.runs.twin_setup import TwinSpec
-from coldmark.runs.twin_sweep import Grid, sweep
+from coldmark.runs.twin.setup import TwinSpec
+from coldmark.runs.twin.sweep import Grid, sweep
 from coldmark.thermal import transient
 from coldmark.thermal.assembly import Assembly, assemble
 from coldmark.thermal.calibration import shipped_fit, unpack

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from coldmark.core.trace import Array, Channel, Series, Trace
-from coldmark.runs.telemetry_window import Window
+from coldmark.runs.telemetry.window import Window
 
 TICK_S = 0.1
 BEFORE_S = 2.0

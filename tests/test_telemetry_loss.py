@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from coldmark.core.telemetry import Telemetry
 from coldmark.core.trace import Array, Channel, Series, Trace
-from coldmark.runs.telemetry_line import line
-from coldmark.runs.telemetry_verdict import assess
-from coldmark.runs.telemetry_window import Window
+from coldmark.runs.telemetry.line import line
+from coldmark.runs.telemetry.verdict import assess
+from coldmark.runs.telemetry.window import Window
 from coldmark.stats.loss import BOUNDED, CARRIED, COMPARED, UNEXPLAINED, losses
 from coldmark.stats.throughput import (
     binned_mean,

@@ -11,7 +11,7 @@ import pytest
 
 from coldmark.core.trace import Trace
 from coldmark.loadgen.power_log import Window, mean_power
-from coldmark.runs.telemetry_energy import energies
+from coldmark.runs.telemetry.energy import energies
 from coldmark.telemetry.ptd import STAMP, read_bytes
 
 ARCHIVE = "published/mlperf-inference-v2.1-summaries.tar.xz"

@@ -27,10 +27,10 @@ from coldmark.core.record import RunRecord, RunSpec
 from coldmark.core.trace import Channel, Kind
 from coldmark.loadgen.progress import FILE_NAME, Progress
 from coldmark.report.telemetry import reasons_text, sparkline, value_text
-from coldmark.runs.telemetry_live import growth, running_test
-from coldmark.runs.telemetry_sample import RunCounters
-from coldmark.runs.telemetry_verdict import assess
-from coldmark.runs.telemetry_window import Window, with_meter
+from coldmark.runs.telemetry.live import growth, running_test
+from coldmark.runs.telemetry.sample import RunCounters
+from coldmark.runs.telemetry.verdict import assess
+from coldmark.runs.telemetry.window import Window, with_meter
 from coldmark.store.rundir import RECORD, RunDir, changed_files
 from coldmark.store.trace import Header, TraceWriter, read_trace
 from coldmark.telemetry.ptd import Options

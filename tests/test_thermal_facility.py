@@ -9,10 +9,10 @@ import pytest
 from coldmark.core.errors import ConfigError
 from coldmark.core.nouns import Scenario
 from coldmark.core.twin import FacilityState, TwinRun
-from coldmark.runs.twin import run_twin
-from coldmark.runs.twin_compare import compare
-from coldmark.runs.twin_setup import TwinSpec, set_up
-from coldmark.runs.twin_sweep import Grid, sweep
+from coldmark.runs.twin.compare import compare
+from coldmark.runs.twin.run import run_twin
+from coldmark.runs.twin.setup import TwinSpec, set_up
+from coldmark.runs.twin.sweep import Grid, sweep
 from coldmark.thermal.assembly import Operation
 from coldmark.thermal.catalogue import find_server, load_server
 from coldmark.thermal.cdu import cool_enough_class, ntu_for

@@ -16,13 +16,13 @@ from coldmark.cli.twin import twin
 from coldmark.core.errors import ColdmarkError, ConfigError
 from coldmark.core.nouns import Scenario
 from coldmark.rules.book import load_book
-from coldmark.runs.twin import run_twin
-from coldmark.runs.twin_calibrate import describe, fit_telemetry
-from coldmark.runs.twin_compare import compare
-from coldmark.runs.twin_fault import Fault, break_it
-from coldmark.runs.twin_setup import TwinSpec, set_up
-from coldmark.runs.twin_sweep import Grid, spread, sweep
-from coldmark.runs.twin_validate import TARGETS, validate
+from coldmark.runs.twin.calibrate import describe, fit_telemetry
+from coldmark.runs.twin.compare import compare
+from coldmark.runs.twin.fault import Fault, break_it
+from coldmark.runs.twin.run import run_twin
+from coldmark.runs.twin.setup import TwinSpec, set_up
+from coldmark.runs.twin.sweep import Grid, spread, sweep
+from coldmark.runs.twin.validate import TARGETS, validate
 from coldmark.thermal.assembly import Operation
 from coldmark.thermal.calibration import calibrate, shipped_fit, training_points, undetermined
 from coldmark.thermal.workloads import published

@@ -1,6 +1,6 @@
 """The backend that is simulated:
 
-its runs go through virtual time (`runs/twin_record.py`), never through LoadGen.
+its runs go through virtual time (`runs/twin/record.py`), never through LoadGen.
 """
 
 from __future__ import annotations

@@ -85,7 +85,7 @@ def export(
 
 def _serve(port: int, host: str, seconds: float | None, sets: tuple[str, ...]) -> None:
     from coldmark.core.telemetry import Measured
-    from coldmark.runs.telemetry_live import watching
+    from coldmark.runs.telemetry.live import watching
     from coldmark.telemetry.discover import discover, family_options
     from coldmark.telemetry.prometheus import serve
 
@@ -130,8 +130,8 @@ def replay(
     from coldmark.cli.twin import check_finite
     from coldmark.core.codec import dump_json
     from coldmark.report.twin import replay_text
-    from coldmark.runs.telemetry_replay import replay as run_replay
-    from coldmark.runs.telemetry_replay import write_csv
+    from coldmark.runs.telemetry.replay import replay as run_replay
+    from coldmark.runs.telemetry.replay import write_csv
     from coldmark.store.trace import read_trace
     from coldmark.thermal.assembly import Operation
 

@@ -68,7 +68,7 @@ def operation_options() -> Decorator:
 def make_spec(server: str, options: dict[str, Any]) -> Any:
     """Flags as a twin spec. Raises ConfigError naming what is wrong."""
     from coldmark.core.nouns import Scenario, Suite
-    from coldmark.runs.twin_setup import TwinSpec
+    from coldmark.runs.twin.setup import TwinSpec
     from coldmark.thermal.assembly import Operation
 
     check_finite(options)
@@ -121,7 +121,7 @@ def check_finite(options: dict[str, Any]) -> None:
 def run(server: str, as_json: bool, plot: Path | None, trace: Path | None, **options: Any) -> None:
     """Simulate one benchmark on SERVER (an id of `twin list`, or a .toml file)."""
     from coldmark.report.twin import run_json, run_text
-    from coldmark.runs.twin import run_twin
+    from coldmark.runs.twin.run import run_twin
 
     found = run_twin(make_spec(server, options), trace=bool(plot or trace))
     if plot:
@@ -159,7 +159,7 @@ def compare(
     from dataclasses import replace
 
     from coldmark.report.twin import compare_text
-    from coldmark.runs.twin_compare import compare as compare_specs
+    from coldmark.runs.twin.compare import compare as compare_specs
 
     if server_b is None and cooling_b is None and cooling_a is None:
         raise ConfigError(
@@ -195,7 +195,7 @@ def validate(as_json: bool) -> None:
 
     from coldmark.core.errors import EXIT_INVALID
     from coldmark.report.twin import checks_text
-    from coldmark.runs.twin_validate import validate as run_checks
+    from coldmark.runs.twin.validate import validate as run_checks
 
     checks = run_checks()
     if as_json:
@@ -283,8 +283,8 @@ def show(server: str, as_json: bool) -> None:
 def sweep(server: str, as_json: bool, plot: Path | None, **options: Any) -> None:
     """Map score and energy of SERVER over supply, flow and power limit."""
     from coldmark.report.twin import sweep_text
-    from coldmark.runs.twin_sweep import Grid, spread
-    from coldmark.runs.twin_sweep import sweep as run_sweep
+    from coldmark.runs.twin.sweep import Grid, spread
+    from coldmark.runs.twin.sweep import sweep as run_sweep
 
     keys = {"supply_degc": "supply_degc", "flow_l_per_min": "flow_l_per_min", "inlet_degc": "inlet_degc"}
     keys["power_limit_w"] = "limit_w"
@@ -318,7 +318,7 @@ def fault(
 ) -> None:
     """Break the cooling of SERVER under load: seconds until throttle and shut-down, per component."""
     from coldmark.report.twin import fault_text
-    from coldmark.runs.twin_fault import break_it, find_fault
+    from coldmark.runs.twin.fault import break_it, find_fault
 
     check_finite({"factor": factor})
     found = break_it(
@@ -355,7 +355,7 @@ def calibrate(
     Without options: on the published scores that ship, as the shipped fit was made.
     """
     from coldmark.report.twin import calibration_text
-    from coldmark.runs.twin_calibrate import describe, fit_all, fit_points, fit_telemetry
+    from coldmark.runs.twin.calibrate import describe, fit_all, fit_points, fit_telemetry
     from coldmark.store.rundir import write_whole
 
     if sum(x is not None for x in (points, telemetry, run_id)) > 1:
@@ -365,7 +365,7 @@ def calibrate(
     if server and not run_id:
         raise ConfigError("only a run's fit takes a server", where="--server", hint="add --run RUN_ID")
     if run_id:
-        from coldmark.runs.twin_calibrate_run import fit_run
+        from coldmark.runs.twin.calibrate_run import fit_run
         from coldmark.store.rundir import default_root, find_run
         from coldmark.store.trace import newest_trace, read_trace
 

@@ -37,7 +37,7 @@ def watch(
 
     RUN_ID may be shortened; without it the newest run of the folder that is still going is taken.
     """
-    from coldmark.runs.telemetry_live import running_test, watching
+    from coldmark.runs.telemetry.live import running_test, watching
     from coldmark.store.rundir import default_root
     from coldmark.telemetry.discover import discover, family_options
 
@@ -78,7 +78,7 @@ def panel(sampler: Sampler, title: str, rows: int | None, *, show_all: bool = Fa
     from rich.text import Text
 
     from coldmark.report.telemetry import live_range, live_value, sparkline
-    from coldmark.runs.telemetry_live import live_rows
+    from coldmark.runs.telemetry.live import live_rows
 
     found = live_rows(sampler, show_all=show_all)
     out = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)

@@ -23,8 +23,8 @@ from coldmark.loadgen.child import OUTCOME
 from coldmark.loadgen.progress import Phase
 from coldmark.loadgen.supervise import ChildResult, supervise
 from coldmark.runs.resolve import Plan, open_task, refusal, resolve
-from coldmark.runs.telemetry_sample import OnSampler, Sampling, find_sensors, sampled
-from coldmark.runs.telemetry_verdict import with_telemetry
+from coldmark.runs.telemetry.sample import OnSampler, Sampling, find_sensors, sampled
+from coldmark.runs.telemetry.verdict import with_telemetry
 from coldmark.runs.verdict import TestRun, judge
 from coldmark.runs.worker import Job
 from coldmark.store.rundir import RECORD, RunDir, new_run_id, read_record, write_whole
@@ -67,7 +67,7 @@ def execute(
     """
     plan = resolve(spec)
     if plan.backend.name == TWIN:
-        from coldmark.runs.twin_record import check
+        from coldmark.runs.twin.record import check
 
         check(plan)  # refuses what cannot be meant before anything is written
     cache = cache_dir()
@@ -131,7 +131,7 @@ def _execute_in(
     tests: dict[Mode, TestRun] = {}
     with _recorded_end(held, record):
         if plan.backend.name == TWIN:
-            from coldmark.runs.twin_record import simulated
+            from coldmark.runs.twin.record import simulated
 
             done = simulated(record, held, plan, task)
             return _sealed(held, replace(done, state=State.COMPLETE, finished=_now()))

@@ -11,7 +11,7 @@ import numpy as np
 
 from coldmark.core.trace import Array, Channel, Kind
 from coldmark.loadgen.progress import FILE_NAME
-from coldmark.runs.telemetry_sample import RunCounters, unique_names
+from coldmark.runs.telemetry.sample import RunCounters, unique_names
 from coldmark.store.rundir import find_run, is_held
 from coldmark.telemetry.sampler import Sampler
 from coldmark.telemetry.sensor import Found

@@ -16,7 +16,7 @@ from coldmark.core.errors import DataError
 from coldmark.core.nouns import Provenance
 from coldmark.core.trace import Array, Trace
 from coldmark.core.twin import CalibrationResult, FittedParameter
-from coldmark.runs.telemetry_replay import STEP_S, powers, residual
+from coldmark.runs.telemetry.replay import STEP_S, powers, residual
 from coldmark.stats.throughput import binned_mean, inflation
 from coldmark.thermal.catalogue import find_part, find_server
 from coldmark.thermal.power import LEAKAGE_AT_DEGC, electrics

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from coldmark.core.telemetry import Level, LossShare, Telemetry, Why
-from coldmark.runs.telemetry_reasons import HEAT, POWER
+from coldmark.runs.telemetry.reasons import HEAT, POWER
 
 ZERO = 0.0005
 

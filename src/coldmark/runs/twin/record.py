@@ -16,8 +16,8 @@ from coldmark.core.twin import TwinRun
 from coldmark.loadgen.virtual_log import VirtualTest, virtual_log
 from coldmark.rules.run_checks import CheckedRun, check_run
 from coldmark.runs.resolve import Plan, base_settings, length_values, refusal
-from coldmark.runs.twin import run_twin
-from coldmark.runs.twin_setup import TwinSpec, set_up
+from coldmark.runs.twin.run import run_twin
+from coldmark.runs.twin.setup import TwinSpec, set_up
 from coldmark.runs.verdict import metric_of, reason_of, results_of, unscored
 from coldmark.store.rundir import RunDir
 from coldmark.thermal.assembly import Operation, find_design

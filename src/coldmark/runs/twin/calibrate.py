@@ -15,8 +15,8 @@ from coldmark.core.codec import read_bounded, read_toml
 from coldmark.core.errors import ConfigError, DataError
 from coldmark.core.nouns import Provenance, Scenario
 from coldmark.core.twin import NOT_MEASURED, CalibrationResult, FittedParameter
-from coldmark.runs.twin_score import server_score
-from coldmark.runs.twin_setup import Setup, TwinSpec, set_up
+from coldmark.runs.twin.score import server_score
+from coldmark.runs.twin.setup import Setup, TwinSpec, set_up
 from coldmark.thermal.calibration import REFERENCE, Fit, Values, calibrate, undetermined, unpack
 from coldmark.thermal.catalogue import check_limit, find_part, find_server
 from coldmark.thermal.network import Array

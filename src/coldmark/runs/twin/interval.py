@@ -11,8 +11,8 @@ import numpy as np
 
 from coldmark.core.errors import ConfigError
 from coldmark.core.nouns import Scenario
-from coldmark.runs.twin_score import Score
-from coldmark.runs.twin_setup import Setup
+from coldmark.runs.twin.score import Score
+from coldmark.runs.twin.setup import Setup
 from coldmark.thermal.assembly import Assembly, assemble
 from coldmark.thermal.calibration import Values, unpack
 from coldmark.thermal.parameters import Parameter, unit_of

@@ -10,9 +10,9 @@ import numpy as np
 from coldmark.core.nouns import Measurement, Provenance, Scenario
 from coldmark.core.record import Metric
 from coldmark.core.twin import AcceleratorState, FacilityState, PowerState, TwinEvent, TwinRun
-from coldmark.runs.twin_interval import relative_interval
-from coldmark.runs.twin_score import Score, offline_score, score_at_rest
-from coldmark.runs.twin_setup import Setup, TwinSpec, set_up
+from coldmark.runs.twin.interval import relative_interval
+from coldmark.runs.twin.score import Score, offline_score, score_at_rest
+from coldmark.runs.twin.setup import Setup, TwinSpec, set_up
 from coldmark.thermal.assembly import Assembly, Operation
 from coldmark.thermal.cdu import cool_enough_class, water_class
 from coldmark.thermal.exchanger import exchanger

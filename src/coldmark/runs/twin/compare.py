@@ -9,9 +9,9 @@ import numpy as np
 from coldmark.core.errors import ConfigError
 from coldmark.core.nouns import Measurement, Provenance, Scenario
 from coldmark.core.twin import EqualLimit, Share, TwinCompare, TwinRun
-from coldmark.runs.twin import run_twin
-from coldmark.runs.twin_interval import CONFIDENCE, draws, scatter
-from coldmark.runs.twin_setup import Setup, TwinSpec, set_up
+from coldmark.runs.twin.interval import CONFIDENCE, draws, scatter
+from coldmark.runs.twin.run import run_twin
+from coldmark.runs.twin.setup import Setup, TwinSpec, set_up
 from coldmark.thermal.model import Part
 from coldmark.thermal.network import Array
 from coldmark.thermal.rest import Rest, ThermalRunaway, rest

@@ -14,9 +14,9 @@ import numpy as np
 
 from coldmark.core.nouns import Scenario
 from coldmark.core.twin import Check
-from coldmark.runs.twin_compare import shares
-from coldmark.runs.twin_score import score_at_rest
-from coldmark.runs.twin_setup import Setup, TwinSpec, set_up
+from coldmark.runs.twin.compare import shares
+from coldmark.runs.twin.score import score_at_rest
+from coldmark.runs.twin.setup import Setup, TwinSpec, set_up
 from coldmark.thermal.assembly import Operation, assemble
 from coldmark.thermal.calibration import residuals, shipped_fit, training_points
 from coldmark.thermal.catalogue import find_server

@@ -12,7 +12,7 @@ from coldmark.core.errors import ColdmarkError
 from coldmark.core.nouns import Mode
 from coldmark.core.trace import Trace
 from coldmark.loadgen.power_log import marks
-from coldmark.runs.telemetry_sample import phase_marks
+from coldmark.runs.telemetry.sample import phase_marks
 from coldmark.runs.verdict import TestRun
 from coldmark.store.trace import read_header, read_trace
 

@@ -11,8 +11,8 @@ import numpy as np
 from coldmark.core.errors import ConfigError, did_you_mean
 from coldmark.core.nouns import Provenance
 from coldmark.core.twin import NOT_MEASURED, FaultLine, FaultResult
-from coldmark.runs.twin_score import score_at_rest
-from coldmark.runs.twin_setup import Setup, TwinSpec, set_up
+from coldmark.runs.twin.score import score_at_rest
+from coldmark.runs.twin.setup import Setup, TwinSpec, set_up
 from coldmark.thermal.assembly import Assembly, Operation, assemble
 from coldmark.thermal.rest import rest, rest_degc
 from coldmark.thermal.transient import Trajectory, simulate

@@ -11,7 +11,7 @@ import numpy as np
 from coldmark.core.errors import ConfigError
 from coldmark.core.nouns import Provenance, Scenario
 from coldmark.core.twin import NOT_MEASURED, SweepPoint, SweepResult
-from coldmark.runs.twin_setup import Setup, TwinSpec, set_up
+from coldmark.runs.twin.setup import Setup, TwinSpec, set_up
 from coldmark.thermal.assembly import Assembly, Operation, assemble
 from coldmark.thermal.facility import coolant_heat_w, water_for
 from coldmark.thermal.network import Array

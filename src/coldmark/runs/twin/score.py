@@ -10,7 +10,7 @@ from coldmark.core.errors import ConfigError
 from coldmark.core.nouns import Scenario
 from coldmark.core.twin import Played
 from coldmark.loadgen.virtual import Replica, highest_server_rate, play_stream
-from coldmark.runs.twin_setup import Setup
+from coldmark.runs.twin.setup import Setup
 from coldmark.thermal.network import Array
 from coldmark.thermal.rest import rest
 from coldmark.thermal.score import Engine

@@ -14,13 +14,13 @@ from coldmark.core.record import RunRecord
 from coldmark.core.telemetry import Level, LossShare, Missing, Telemetry, Why
 from coldmark.core.trace import Array, Series, Trace
 from coldmark.runs.resolve import Plan
-from coldmark.runs.telemetry_energy import energies
-from coldmark.runs.telemetry_levels import levels
-from coldmark.runs.telemetry_line import line
-from coldmark.runs.telemetry_rate import Covariates, throughput
-from coldmark.runs.telemetry_reasons import Activity, cpu_activity, gpu_activity, gpus, growth_rate
-from coldmark.runs.telemetry_sample import Sampling
-from coldmark.runs.telemetry_window import Window, run_trace, with_meter
+from coldmark.runs.telemetry.energy import energies
+from coldmark.runs.telemetry.levels import levels
+from coldmark.runs.telemetry.line import line
+from coldmark.runs.telemetry.rate import Covariates, throughput
+from coldmark.runs.telemetry.reasons import Activity, cpu_activity, gpu_activity, gpus, growth_rate
+from coldmark.runs.telemetry.sample import Sampling
+from coldmark.runs.telemetry.window import Window, run_trace, with_meter
 from coldmark.runs.verdict import TestRun
 from coldmark.stats.loss import losses
 from coldmark.stats.throughput import binned_mean, binned_rate, edges
