@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
+from coldmark.backends.space import Axis, SpaceRequest
 from coldmark.core.nouns import Precision, Scenario
 from coldmark.core.sut import Model, Pipeline, RowSource, SampleLibrary, SystemUnderTest
 
@@ -27,7 +28,8 @@ class BuildRequest:
 class Backend:
     """A backend by name. `options` is a frozen dataclass: a key it lacks is refused by name.
 
-    `require` raises ConfigError for a precision that this processor cannot compute in.
+    `require` raises ConfigError for a precision that this processor cannot compute in. `space` says what of
+    the options may be searched; nothing where there is nothing to search.
     """
 
     name: str
@@ -36,6 +38,7 @@ class Backend:
     versions: Callable[[], Mapping[str, str]]
     needs_model: bool = True
     require: Callable[[Precision], None] = lambda precision: None
+    space: Callable[[SpaceRequest], Sequence[Axis]] = lambda request: ()
 
 
 def row_source(library: SampleLibrary) -> RowSource:

@@ -22,6 +22,7 @@ from coldmark.backends.engine import Done, pick_bucket
 from coldmark.backends.pipelines import PipelineBench
 from coldmark.backends.rows import RowBench
 from coldmark.backends.slots import Bench
+from coldmark.backends.space import Axis, SpaceRequest, batches, delays, inline, shares
 from coldmark.core.errors import BackendError, ConfigError, DataError
 from coldmark.core.nouns import Precision, Scenario
 from coldmark.core.sut import Model, Network, Pipeline, SystemUnderTest, Tensors
@@ -317,6 +318,35 @@ def _versions() -> Mapping[str, str]:
     return {"openvino": str(ov.get_version())}
 
 
+def _space(request: SpaceRequest) -> list[Axis]:
+    n = request.processors
+    batch = Axis(name="batch", values=batches(request), usual=request.batch)
+    threads, pin = shares(n), Axis(name="pin", values=(False, True), usual=False)
+    if inline(request.scenario):
+        return [batch, Axis(name="threads", values=threads, usual=n), pin]
+    server = request.scenario is Scenario.SERVER
+    found = [
+        batch,
+        Axis(name="streams", values=threads, usual=1),
+        Axis(name="threads", values=threads, usual=n, at_least="streams"),
+        Axis(
+            name="requests",
+            values=tuple(
+                sorted({1, 2, 3, 4, *threads, *(t + 1 for t in threads), *(2 * t for t in threads)})
+            ),
+            usual=1 if server else 2,
+            at_least="streams",
+        ),
+        pin,
+    ]
+    return [*found, Axis(name="delay_us", values=delays(request), usual=0)] if server else found
+
+
 BACKEND = Backend(
-    name="openvino", options=OpenVinoOptions, build=_build, versions=_versions, require=_require
+    name="openvino",
+    options=OpenVinoOptions,
+    build=_build,
+    versions=_versions,
+    require=_require,
+    space=_space,
 )

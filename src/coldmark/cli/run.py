@@ -49,12 +49,14 @@ MODES = {
     type=click.Path(dir_okay=False, path_type=Path),
     help="A run.toml with the same keys; flags win over it.",
 )
+@click.option("--untuned", is_flag=True, help="Do not use what `coldmark tune` has kept for this machine.")
 @click.option("--watch", is_flag=True, help="Show temperatures, clocks, power and rate while it runs.")
 @runs_dir_option()
 @json_option()
 def run(
     workload: str | None,
     watch: bool,
+    untuned: bool,
     sets: tuple[str, ...],
     server: str | None,
     config: Path | None,
@@ -77,6 +79,8 @@ def run(
             hint=f"add --backend twin, or: coldmark twin run {server} --workload {spec.workload}",
         )
     label, root = f"{spec.workload} {spec.scenario}", runs_dir or default_root()
+    if not untuned:
+        spec = _tuned(spec, root, given_names(flags, config))
     if watch:
         from coldmark.cli.watch import watched_progress
 
@@ -91,6 +95,26 @@ def run(
         click.echo(run_text(record, str(path)))
     if record.verdict != "VALID":
         sys.exit(EXIT_INVALID)
+
+
+def given_names(flags: dict[str, str | None], config: Path | None) -> set[str]:
+    """What the user said by flag or file: nothing that was tuned takes its place."""
+    values = _from_file(config)[0] if config else {}
+    return {*values, *(name.rstrip("_") for name, value in flags.items() if value is not None)}
+
+
+def _tuned(spec: RunSpec, root: Path, given: set[str]) -> RunSpec:
+    """The spec with what was tuned for it; what was tuned and is not used is said."""
+    from coldmark.store.tuned import FOLDER
+
+    if not (root / FOLDER).is_dir():
+        return spec
+    from coldmark.runs.tuned import with_tuned
+
+    spec, said = with_tuned(spec, root, given)
+    if said:
+        click.echo(f"tuning {said}", err=True)
+    return spec
 
 
 def make_spec(

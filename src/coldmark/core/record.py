@@ -16,6 +16,7 @@ from coldmark.core.nouns import (
     Suite,
 )
 from coldmark.core.telemetry import Telemetry
+from coldmark.core.tuned import TunedUse
 
 SCHEMA = 1
 """Version of the run record's JSON form."""
@@ -36,6 +37,7 @@ class RunSpec:
     round: str = "v2.1"
     target_qps: float | None = None  # None: found by measuring
     options: dict[str, str] = field(default_factory=dict)  # dotted keys, as given by --set
+    tuned: TunedUse | None = None  # what of the above `coldmark tune` found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -102,6 +102,14 @@ def resolve(spec: RunSpec) -> Plan:
     )
 
 
+def option_groups(options: Mapping[str, str], workload: str, backend: str) -> dict[str, dict[str, str]]:
+    """Options by who owns them (backend, test, harness, task, telemetry, sensor), by their short names.
+
+    Raises ConfigError for a key that neither the workload nor the backend has.
+    """
+    return _split(options, find_workload(workload), BACKENDS.load(backend, where="--backend"))
+
+
 def _sensor_options(given: Mapping[str, str]) -> dict[str, Any]:
     """Options of sensor families. Their files are only imported where one is given."""
     if not given:

@@ -59,7 +59,7 @@ def _run(child: Child, job: Job, directory: Path) -> dict[str, Any]:
     child.phase(Phase.LOADING)
     plan = resolve(job.spec)
     task = open_task(plan, Path(job.cache))
-    sut = _build(plan, task)
+    sut = build_sut(plan, task)
     sourced = job.settings or base_settings(plan, task, job.mode)
     child.phase(Phase.WARMING)
     test = _Deferred()
@@ -107,7 +107,8 @@ class _Deferred:
         self.target.complete(ids, answers)
 
 
-def _build(plan: Plan, task: Task) -> SystemUnderTest:
+def build_sut(plan: Plan, task: Task) -> SystemUnderTest:
+    """The SUT of a plan, not yet started. Raises BackendError."""
     model = task.model or Model(path=Path(), inputs=(), outputs=(), finish=lambda outputs, indices: [])
     return plan.backend.build(
         BuildRequest(
