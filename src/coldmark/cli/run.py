@@ -49,12 +49,14 @@ MODES = {
     type=click.Path(dir_okay=False, path_type=Path),
     help="A run.toml with the same keys; flags win over it.",
 )
+@click.option("--go-on", is_flag=True, help="To the end, though the run can no longer become VALID.")
 @click.option("--watch", is_flag=True, help="Show temperatures, clocks, power and rate while it runs.")
 @runs_dir_option()
 @json_option()
 def run(
     workload: str | None,
     watch: bool,
+    go_on: bool,
     sets: tuple[str, ...],
     server: str | None,
     config: Path | None,
@@ -69,6 +71,7 @@ def run(
     from coldmark.store.rundir import default_root
 
     options = parse_sets(sets) | ({"backend.server": server} if server else {})
+    options |= {"harness.go_on": "true"} if go_on else {}
     spec = make_spec(workload, flags, options, config)
     if server and spec.backend != "twin":
         raise ConfigError(
