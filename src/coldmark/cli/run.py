@@ -50,6 +50,7 @@ MODES = {
     help="A run.toml with the same keys; flags win over it.",
 )
 @click.option("--untuned", is_flag=True, help="Do not use what `coldmark tune` has kept for this machine.")
+@click.option("--go-on", is_flag=True, help="To the end, though the run can no longer become VALID.")
 @click.option("--watch", is_flag=True, help="Show temperatures, clocks, power and rate while it runs.")
 @runs_dir_option()
 @json_option()
@@ -57,6 +58,7 @@ def run(
     workload: str | None,
     watch: bool,
     untuned: bool,
+    go_on: bool,
     sets: tuple[str, ...],
     server: str | None,
     config: Path | None,
@@ -71,6 +73,7 @@ def run(
     from coldmark.store.rundir import default_root
 
     options = parse_sets(sets) | ({"backend.server": server} if server else {})
+    options |= {"harness.go_on": "true"} if go_on else {}
     spec = make_spec(workload, flags, options, config)
     if server and spec.backend != "twin":
         raise ConfigError(

@@ -13,7 +13,7 @@ import click
 
 from coldmark.cli.options import json_option, parse_sets, runs_dir_option
 from coldmark.core.errors import EXIT_INVALID, RunError
-from coldmark.core.nouns import Length, Precision, Suite
+from coldmark.core.nouns import Length, Precision, State, Suite
 
 if TYPE_CHECKING:
     from coldmark.core.suite import SuiteEntry, SuiteSpec
@@ -81,7 +81,7 @@ def plan(name: str | None, runs_dir: Path | None, as_json: bool, **flags: Any) -
 @suite.command()
 @_spec_options
 @click.option("--again", is_flag=True, help="Begin anew, though a suite of this name is there.")
-@click.option("--retry", is_flag=True, help="Run again what came out INVALID.")
+@click.option("--retry", is_flag=True, help="Run again what came out INVALID or was stopped early.")
 def run(
     name: str | None, runs_dir: Path | None, as_json: bool, again: bool, retry: bool, **flags: Any
 ) -> None:
@@ -234,7 +234,7 @@ class _Screen:
 
     def _tell(self, lines: Sequence[Line], at: int) -> None:
         """One line for each benchmark-scenario that has just been settled."""
-        from coldmark.report.suite import suite_foot
+        from coldmark.report.suite import stopped_text, suite_foot
         from coldmark.report.text import accuracy_text, metric_text
         from coldmark.runs.suite import left_s
 
@@ -243,7 +243,9 @@ class _Screen:
                 continue
             self._told.add(line.entry.name)
             found = f"failed: {line.entry.error}" if line.entry.error else "not complete"
-            if line.done and line.record:
+            if line.record and line.record.state is State.STOPPED:
+                found = stopped_text(line.record)
+            elif line.done and line.record:
                 metric, accuracy = metric_text(line.record.metric), accuracy_text(line.record.accuracy)
                 found = f"{line.record.verdict} {metric}, {accuracy}"
             served = f", by the run of {line.entry.served_by}" if line.entry.served_by else ""

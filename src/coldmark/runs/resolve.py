@@ -41,6 +41,7 @@ class HarnessOptions:
 
     stall_s: float = 120.0  # no completion for so long (or 30 batches long, if that is more) is a stall
     bare_s: float = 1.5  # how long the bare rate is measured, before and again after the test
+    go_on: bool = False  # to its end, though it can no longer become VALID
 
     def __post_init__(self) -> None:
         if not 1 <= self.stall_s <= 86400:

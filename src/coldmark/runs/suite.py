@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from coldmark.core.errors import ColdmarkError, ConfigError, Interrupted, did_you_mean
+from coldmark.core.errors import ColdmarkError, ConfigError, Doomed, Interrupted, did_you_mean
 from coldmark.core.nouns import State
 from coldmark.core.record import RunRecord, RunSpec
 from coldmark.core.suite import SuiteEntry, SuiteRecord, SuiteSpec
@@ -23,6 +23,9 @@ from coldmark.store.rundir import read_record
 from coldmark.store.suites import held_suite, read_suite, write_suite
 from coldmark.workloads.cache import cache_dir
 from coldmark.workloads.task import workloads
+
+SETTLED = (State.COMPLETE, State.STOPPED)
+"""What a run may be and is not run again, unless that is asked for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +39,8 @@ class Line:
 
     @property
     def done(self) -> bool:
-        return self.record is not None and self.record.state is State.COMPLETE
+        """Whether nothing is left to do: it is complete, or was stopped as it could not become VALID."""
+        return self.record is not None and self.record.state in SETTLED
 
 
 OnChange = Callable[[Sequence[Line], int], None]
@@ -238,10 +242,10 @@ class _State:
         plan = self._plans[entry.name]
         have = self._entries.get(entry.name, entry)
         record = _record(self._root, have.run_id)
-        if record and record.state is State.COMPLETE and record.software == software_versions(plan):
+        if record and record.state in SETTLED and record.software == software_versions(plan):
             if record.verdict == "VALID" or not self._retry:
                 return
-            record = None  # complete and INVALID: a new run, not this one resumed
+            record = None  # it came out INVALID: a new run, not this one resumed
         if serving := self._serving(plan):
             self._put(replace(entry, run_id=serving.run_id, served_by=serving.benchmark))
             return
@@ -249,6 +253,8 @@ class _State:
             self._run(entry, plan, None if have.served_by else record, on_tick)
         except Interrupted:
             raise
+        except Doomed:
+            return  # its record says why
         except ColdmarkError as error:
             self._put(replace(self._entries.get(entry.name, entry), error=str(error)))
 
@@ -270,7 +276,7 @@ class _State:
         return None
 
     def _run(self, entry: SuiteEntry, plan: Plan, begun: RunRecord | None, on_tick: OnTick | None) -> None:
-        if begun and begun.state is not State.COMPLETE and begun.software == software_versions(plan):
+        if begun and begun.state not in SETTLED and begun.software == software_versions(plan):
             self._put(replace(entry, run_id=begun.run_id))
             resume(self._root / begun.run_id, on_tick=on_tick)
             return
@@ -296,7 +302,8 @@ class _State:
 
 def left_s(lines: Sequence[Line]) -> float | None:
     """About how long what is left takes, by what the runs so far took beyond their least; None at first."""
-    beyond = [taken_s(line.record) - line.least_s for line in lines if line.done and not line.entry.served_by]
+    whole = [x for x in lines if x.record and x.record.state is State.COMPLETE and not x.entry.served_by]
+    beyond = [taken_s(line.record) - line.least_s for line in whole]
     if not beyond:
         return None
     mean = sum(max(0.0, b) for b in beyond) / len(beyond)
