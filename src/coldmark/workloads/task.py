@@ -55,6 +55,21 @@ Scorer = Callable[[NDArray[np.int64], Sequence[bytes]], Score]
 Whoever judges an accuracy asks for the complete set first; TEST01 scores a part of it, where a metric can."""
 
 
+Identity = Callable[[int], str]
+"""Sample index -> digest of its content: equal samples have equal ones, in whatever set they stand."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """What a workload knows about quantising its networks; the names are those of its ONNX graphs."""
+
+    transformer: bool = False  # attention and layer norms need other places of quantisation than convolutions
+    skip: tuple[str, ...] = ()  # networks of the pipeline that are left as they are
+    keep: tuple[str, ...] = ()  # regular expressions of node names that stay in floating point
+    methods: tuple[str, ...] = ()  # methods to try, in this order; empty: those of the backend
+    samples: int = 300  # calibration samples where nothing else is asked for
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
     """A workload opened with one model source: what to run, on what, and how to score it."""
@@ -67,6 +82,8 @@ class Task:
     refusal: str = ""  # why accuracy is refused, where it is
     official: bool = False  # MLPerf's own model file and data set
     calibration: Callable[[], Task] | None = None  # the same model on samples one may calibrate with
+    identity: Identity | None = None  # what tells samples apart, so that two sets can be compared
+    recipe: Recipe | None = None  # how its networks are quantised; None: in the usual way
     facts: dict[str, str] = field(default_factory=dict)  # what stands in the record
     warnings: tuple[str, ...] = ()  # doubts about model or data that a result must carry
 

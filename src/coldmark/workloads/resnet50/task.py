@@ -16,9 +16,8 @@ from coldmark.workloads.resnet50.classifier import classifier, image_size
 from coldmark.workloads.resnet50.imagenet import ImageFolder
 from coldmark.workloads.resnet50.mini import (
     PERFORMANCE_COUNT,
-    heldout,
+    drawn_task,
     mini_file,
-    mini_gate,
     open_mini,
 )
 from coldmark.workloads.rows import RowLibrary
@@ -125,12 +124,7 @@ def _own(path: Path, options: Options, cache: Path) -> Task:
     record = {"model_sha256": signature.sha256, "weights": "given by path"}
     size = image_size(path, signature)
     if size == facts.input_size:
-        return Task(
-            model=classifier(path, signature, size),
-            gate=mini_gate(facts),
-            facts=record,
-            **heldout(facts, cache),
-        )
+        return drawn_task(classifier(path, signature, size), facts, cache, record)
     model = classifier(path, signature, SIZE)
     if options.data_path is not None:
         return Task(
