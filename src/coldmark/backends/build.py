@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
+from coldmark.core.errors import ConfigError
 from coldmark.core.nouns import Precision, Scenario
 from coldmark.core.sut import Model, Pipeline, RowSource, SampleLibrary, SystemUnderTest
 
@@ -21,6 +22,7 @@ class BuildRequest:
     precision: Precision
     options: Any
     samples_per_query: int = 1
+    floating: Precision = Precision.FP32  # with INT8: the arithmetic of what is not quantised
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +38,20 @@ class Backend:
     versions: Callable[[], Mapping[str, str]]
     needs_model: bool = True
     require: Callable[[Precision], None] = lambda precision: None
+
+
+def without_int8(name: str) -> Callable[[Precision], None]:
+    """`require` of a backend that computes nothing, and so nothing quantised."""
+
+    def require(precision: Precision) -> None:
+        if precision is Precision.INT8:
+            raise ConfigError(
+                f"the {name} backend has no int8: it computes no model",
+                where="--precision",
+                hint="--backend openvino or onnxruntime",
+            )
+
+    return require
 
 
 def row_source(library: SampleLibrary) -> RowSource:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from coldmark.core.calibration import Quantisation
 from coldmark.core.codec import read_toml
 from coldmark.core.errors import ConfigError, did_you_mean
 from coldmark.core.sut import Model, Pipeline, SampleLibrary
@@ -83,6 +84,7 @@ class Task:
     official: bool = False  # MLPerf's own model file and data set
     calibration: Callable[[], Task] | None = None  # the same model on samples one may calibrate with
     identity: Identity | None = None  # what tells samples apart, so that two sets can be compared
+    quantised: Quantisation | None = None  # what the networks of `model` are, where they are quantised
     recipe: Recipe | None = None  # how its networks are quantised; None: in the usual way
     facts: dict[str, str] = field(default_factory=dict)  # what stands in the record
     warnings: tuple[str, ...] = ()  # doubts about model or data that a result must carry
