@@ -139,7 +139,7 @@ def _compared(task: Task, calibration: Task, indices: Indices) -> str:
         name = f"{calibration.library.name} {indices.tolist()}"
         return hashlib.sha256(name.encode()).hexdigest()
     own = [calibration.identity(int(index)) for index in indices]
-    if task.identity is not None:
+    if task.identity is not None and not calibration.overlap:
         wanted = set(own)
         both = [index for index in range(task.samples) if task.identity(index) in wanted]
         if both:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -57,7 +57,8 @@ Whoever judges an accuracy asks for the complete set first; TEST01 scores a part
 
 
 Identity = Callable[[int], str]
-"""Sample index -> digest of its content: equal samples have equal ones, in whatever set they stand."""
+"""Sample index -> what a sample is, told without loading it: a digest of its content, the seed and index it
+is drawn from, or its name in an official set. Equal samples have equal ones, in whatever set they stand."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,9 +86,23 @@ class Task:
     calibration: Callable[[], Task] | None = None  # the same model on samples one may calibrate with
     identity: Identity | None = None  # what tells samples apart, so that two sets can be compared
     quantised: Quantisation | None = None  # what the networks of `model` are, where they are quantised
+    overlap: str = ""  # of a calibration set: the clause by which it may hold samples of the evaluation set
     recipe: Recipe | None = None  # how its networks are quantised; None: in the usual way
     facts: dict[str, str] = field(default_factory=dict)  # what stands in the record
     warnings: tuple[str, ...] = ()  # doubts about model or data that a result must carry
+
+
+def calibrated(task: Task, calibration: Callable[[], Task]) -> Task:
+    """`task`, which can be opened on its calibration set too.
+
+    Opening that set raises ConfigError where a path was not given, DataError where data is amiss.
+    """
+    return replace(task, calibration=lambda: replace(calibration(), gate=None, warnings=()))
+
+
+def drawn(name: str, seed: int) -> Identity:
+    """Identity of what is drawn from seed and index alone."""
+    return lambda index: f"{name} {seed} {index}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

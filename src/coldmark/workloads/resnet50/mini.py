@@ -15,7 +15,7 @@ from coldmark.workloads.resnet50.heldout import HeldoutSet
 from coldmark.workloads.resnet50.preprocess import preprocess
 from coldmark.workloads.rows import RowLibrary
 from coldmark.workloads.sources import check_shipped, shipped
-from coldmark.workloads.task import Gate, Task, gate_ratio
+from coldmark.workloads.task import Gate, Task, calibrated, gate_ratio
 
 PACKAGE = "coldmark.workloads.resnet50"
 
@@ -92,7 +92,7 @@ def open_mini(cache: Path) -> Task:
 def drawn_task(model: Model, facts: MiniFile, cache: Path, record: dict[str, str]) -> Task:
     """A classifier of the drawn classes, on the held-out images."""
     task = Task(model=model, gate=mini_gate(facts), facts=record, **heldout(facts, cache))
-    return replace(task, calibration=lambda: replace(task, **_calibration(facts, cache)))
+    return calibrated(task, lambda: replace(task, **_calibration(facts, cache)))
 
 
 def mini_gate(facts: MiniFile) -> Gate:
@@ -120,8 +120,7 @@ def heldout(facts: MiniFile, cache: Path) -> dict[str, Any]:
 def _calibration(facts: MiniFile, cache: Path) -> dict[str, Any]:
     """What a task on images to calibrate with has of its own."""
     images = HeldoutSet(CALIBRATION_SEED, CALIBRATION_COUNT, cache)
-    own = _samples(f"shapes-{CALIBRATION_SEED}", images, facts.input_size)
-    return {**own, "gate": None, "calibration": None, "warnings": ()}
+    return _samples(f"shapes-{CALIBRATION_SEED}", images, facts.input_size)
 
 
 def _samples(name: str, images: HeldoutSet, size: int) -> dict[str, Any]:
