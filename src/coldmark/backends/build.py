@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from coldmark.backends.space import Axis, SpaceRequest
+from coldmark.core.errors import ConfigError
 from coldmark.core.nouns import Precision, Scenario
 from coldmark.core.sut import Model, Pipeline, RowSource, SampleLibrary, SystemUnderTest
 
@@ -22,6 +23,7 @@ class BuildRequest:
     precision: Precision
     options: Any
     samples_per_query: int = 1
+    floating: Precision = Precision.FP32  # with INT8: the arithmetic of what is not quantised
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +41,20 @@ class Backend:
     needs_model: bool = True
     require: Callable[[Precision], None] = lambda precision: None
     space: Callable[[SpaceRequest], Sequence[Axis]] = lambda request: ()
+
+
+def without_int8(name: str) -> Callable[[Precision], None]:
+    """`require` of a backend that computes nothing, and so nothing quantised."""
+
+    def require(precision: Precision) -> None:
+        if precision is Precision.INT8:
+            raise ConfigError(
+                f"the {name} backend has no int8: it computes no model",
+                where="--precision",
+                hint="--backend openvino or onnxruntime",
+            )
+
+    return require
 
 
 def row_source(library: SampleLibrary) -> RowSource:

@@ -28,7 +28,7 @@ from coldmark.core.nouns import Precision, Scenario
 from coldmark.core.sut import Model, Network, Pipeline, SystemUnderTest, Tensors
 
 HINTS = {Precision.FP32: "f32", Precision.BF16: "bf16"}
-CAPABILITIES = {Precision.FP32: "FP32", Precision.BF16: "BF16"}
+CAPABILITIES = {Precision.FP32: "FP32", Precision.BF16: "BF16", Precision.INT8: "INT8"}
 
 OFFLINE_BATCH = 8
 SERVER_BATCH = 8
@@ -118,6 +118,7 @@ class _Setup:
         self.streams = options.streams or 1
         self.threads = options.threads or processors()
         self.precision = request.precision
+        self._floating = request.floating if request.precision is Precision.INT8 else request.precision
         self._pin = options.pin
         self._core = ov.Core()
 
@@ -125,7 +126,7 @@ class _Setup:
         self, path: Path, shapes: Mapping[str, Sequence[int]], outputs: Sequence[str], *, fp32: bool = False
     ) -> Any:
         """One network at one shape of its inputs (-1 is open), in the precision asked for."""
-        hint = HINTS[Precision.FP32 if fp32 else self.precision]
+        hint = HINTS[Precision.FP32 if fp32 else self._floating]
         config = {
             "INFERENCE_PRECISION_HINT": hint,
             "NUM_STREAMS": self.streams,
@@ -139,7 +140,8 @@ class _Setup:
         return compiled
 
     def describe(self) -> dict[str, Any]:
-        return {"precision": self.precision.value, "streams": self.streams, "threads": self.threads}
+        facts = {"precision": self.precision.value, "streams": self.streams, "threads": self.threads}
+        return facts | ({"floating": self._floating.value} if self.precision is Precision.INT8 else {})
 
 
 class _Engine:
@@ -266,7 +268,7 @@ def _open_shapes(network: Network) -> list[list[int]]:
     ]
 
 
-def _require(precision: Precision) -> None:
+def require(precision: Precision) -> None:
     has = ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     if CAPABILITIES[precision] not in has:
         raise ConfigError(
@@ -347,6 +349,6 @@ BACKEND = Backend(
     options=OpenVinoOptions,
     build=_build,
     versions=_versions,
-    require=_require,
+    require=require,
     space=_space,
 )

@@ -28,7 +28,7 @@ MODES = {
 @click.option("--model", help="mini, full, official, or a path to an ONNX file. [default: mini]")
 @click.option("--backend", help="openvino, onnxruntime, null or twin. [default: openvino]")
 @click.option("--server", help="With --backend twin: the server to simulate. [default: x660-g45-lp]")
-@click.option("--precision", help="fp32 or bf16. [default: fp32]")
+@click.option("--precision", help="fp32, bf16, or int8 (see calibrate). [default: fp32]")
 @click.option("--mode", help="performance, accuracy or both. [default: both]")
 @click.option(
     "--length", help="smoke (seconds), short (a minute) or official (the round's own). [default: short]"

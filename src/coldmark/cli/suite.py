@@ -43,7 +43,7 @@ def _spec_options(command: Callable[..., Any]) -> Callable[..., Any]:
             "--round", "round_", default="v2.1", show_default=True, help="Whose rules are followed."
         ),
         click.option("--length", default="short", show_default=True, help="smoke, short or official."),
-        click.option("--precision", default="fp32", show_default=True, help="fp32 or bf16."),
+        click.option("--precision", default="fp32", show_default=True, help="fp32, bf16 or int8."),
         click.option("--backend", default="openvino", show_default=True, help="As of run."),
         click.option("--model", default="mini", show_default=True, help="mini, full or official."),
         click.option(

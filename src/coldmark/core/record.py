@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from coldmark.core.calibration import Quantisation
 from coldmark.core.nouns import (
     Finding,
     Length,
@@ -94,6 +95,7 @@ class RunRecord:
     metric: Metric | None = None
     accuracy: Accuracy | None = None
     harness: Harness | None = None
+    quantised: Quantisation | None = None  # with INT8: the calibration that was run
     telemetry: Telemetry | None = None  # None: not sampled by the version that wrote it, or simulated
     findings: tuple[Finding, ...] = ()
     results: dict[str, Any] = field(default_factory=dict)  # LoadGen's own result_* values

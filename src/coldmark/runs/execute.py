@@ -73,6 +73,7 @@ def execute(
         check(plan)  # refuses what cannot be meant before anything is written
     cache = cache_dir()
     task = open_task(plan, cache)
+    plan = _pinned(plan, task)
     sensors = _sensors(plan)
     held = RunDir.create(root, new_run_id(f"{spec.workload}-{spec.scenario.slug}"))
     try:
@@ -112,6 +113,18 @@ def resume(path: Path, *, on_tick: OnTick | None = None) -> RunRecord:
         held.release()
 
 
+def _pinned(plan: Plan, task: Task) -> Plan:
+    """The plan with its calibration by id: every process of this run opens the same one."""
+    if task.quantised is None:
+        return plan
+    options = {**plan.spec.options, "calibration.id": task.quantised.id}
+    return replace(
+        plan,
+        spec=replace(plan.spec, options=options),
+        calibration=replace(plan.calibration, id=task.quantised.id),
+    )
+
+
 def _sensors(plan: Plan) -> Found | None:
     """What a run is sampled with; None for a simulated one."""
     return None if plan.backend.name == TWIN else find_sensors(plan.sampling, plan.sensors)
@@ -128,7 +141,12 @@ def _execute_in(
 ) -> RunRecord:
     software = software_versions(plan)
     record = RunRecord(
-        run_id=held.path.name, state=State.RUNNING, spec=plan.spec, software=software, started=_now()
+        run_id=held.path.name,
+        state=State.RUNNING,
+        spec=plan.spec,
+        quantised=task.quantised,
+        software=software,
+        started=_now(),
     )
     held.write("spec.json", plan.spec)
     held.write("environment.json", environment())

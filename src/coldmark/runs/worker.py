@@ -13,7 +13,7 @@ from typing import Any
 
 from coldmark.backends.build import BuildRequest
 from coldmark.core.codec import dump_json, from_plain, read_json
-from coldmark.core.nouns import Mode, Scenario
+from coldmark.core.nouns import Mode, Precision, Scenario
 from coldmark.core.record import RunSpec
 from coldmark.core.settings import SourcedSettings
 from coldmark.core.sut import Model, SystemUnderTest
@@ -118,6 +118,7 @@ def build_sut(plan: Plan, task: Task) -> SystemUnderTest:
             precision=plan.spec.precision,
             options=plan.backend_options,
             samples_per_query=plan.rule.book.samples_per_query,
+            floating=task.quantised.floating if task.quantised else Precision.FP32,
         )
     )
 
