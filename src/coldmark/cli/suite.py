@@ -43,8 +43,9 @@ def _spec_options(command: Callable[..., Any]) -> Callable[..., Any]:
             "--round", "round_", default="v2.1", show_default=True, help="Whose rules are followed."
         ),
         click.option("--length", default="short", show_default=True, help="smoke, short or official."),
-        click.option("--precision", default="fp32", show_default=True, help="fp32, bf16 or int8."),
-        click.option("--backend", default="openvino", show_default=True, help="As of run."),
+        click.option("--untuned", is_flag=True, help="Do not use what `coldmark tune` has kept."),
+        click.option("--precision", help="fp32, bf16 or int8. [default: what is tuned, else fp32]"),
+        click.option("--backend", help="As of run. [default: what is tuned, else openvino]"),
         click.option("--model", default="mini", show_default=True, help="mini, full or official."),
         click.option(
             "--only",
@@ -134,11 +135,12 @@ def _spec(
     suite_name: str,
     only: tuple[str, ...],
     model: str,
-    backend: str,
-    precision: str,
+    backend: str | None,
+    precision: str | None,
     length: str,
     round_: str,
     sets: tuple[str, ...],
+    untuned: bool,
 ) -> SuiteSpec:
     from coldmark.core.suite import SuiteSpec
 
@@ -146,11 +148,13 @@ def _spec(
         suite=Suite.parse(suite_name, where="--suite"),  # type: ignore[arg-type]
         only=tuple(part.strip() for text in only for part in text.split(",") if part.strip()),
         model=model,
-        backend=backend,
-        precision=Precision.parse(precision, where="--precision"),  # type: ignore[arg-type]
+        backend=backend or "openvino",
+        precision=Precision.parse(precision or "fp32", where="--precision"),  # type: ignore[arg-type]
         length=Length.parse(length, where="--length"),  # type: ignore[arg-type]
         round=round_,
         options=parse_sets(sets),
+        given=tuple(n for n, value in (("backend", backend), ("precision", precision)) if value),
+        untuned=untuned,
     )
 
 

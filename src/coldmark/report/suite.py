@@ -47,6 +47,8 @@ def suite_foot(rows: Sequence[SuiteRow], left_s: float | None) -> str:
     text = f"{len(done)} of {len(rows)} done"
     if served:
         text += f" ({served} served by a stricter benchmark's run)"
+    if tuned := sum(bool(row.record and row.record.spec.tuned) for row in done):
+        text += f", {tuned} in a tuned configuration"
     least = sum(row.least_s for row in rows if not _done(row))
     if least:
         text += f"; about {clock(left_s)} left" if left_s is not None else f"; at least {clock(least)} left"

@@ -19,6 +19,7 @@ from coldmark.core.suite import SuiteEntry, SuiteRecord, SuiteSpec
 from coldmark.rules.book import RuleBook, load_book, load_length
 from coldmark.runs.execute import OnTick, execute, resume, software_versions
 from coldmark.runs.resolve import Plan, open_task, resolve
+from coldmark.runs.tuned import with_tuned
 from coldmark.store.rundir import read_record
 from coldmark.store.suites import held_suite, read_suite, write_suite
 from coldmark.workloads.cache import cache_dir
@@ -115,6 +116,11 @@ def run_spec(spec: SuiteSpec, entry: SuiteEntry) -> RunSpec:
     )
 
 
+def _tuned(run: RunSpec, spec: SuiteSpec, root: Path) -> RunSpec:
+    """With what was tuned for it here, unless the suite is to be run untuned."""
+    return run if spec.untuned else with_tuned(run, root, spec.given)[0]
+
+
 def check_scopes(spec: SuiteSpec, entries: Sequence[SuiteEntry]) -> None:
     """Every scope of an option is one of the suite's. Raises ConfigError."""
     known = {e.benchmark for e in entries} | {e.name for e in entries} | {e.scenario.value for e in entries}
@@ -128,7 +134,7 @@ def plan_suite(spec: SuiteSpec, root: Path, name: str) -> list[Line]:
     """What the suite would run and what of it is done. Raises ConfigError before anything is written."""
     entries = demanded(spec)
     check_scopes(spec, entries)
-    plans = {e.name: resolve(run_spec(spec, e)) for e in entries}
+    plans = {e.name: resolve(_tuned(run_spec(spec, e), spec, root)) for e in entries}
     begun = read_suite(root, name)
     found = {e.name: e for e in _same(begun, spec, name).entries} if begun else {}
     return [_line(root, found.get(e.name, e), plans) for e in entries]
@@ -136,7 +142,7 @@ def plan_suite(spec: SuiteSpec, root: Path, name: str) -> list[Line]:
 
 def _same(record: SuiteRecord, spec: SuiteSpec, name: str) -> SuiteRecord:
     """A suite's file, if it is of this spec but for the choice of benchmarks. Raises ConfigError."""
-    if replace(record.spec, only=()) != replace(spec, only=()):
+    if replace(record.spec, only=(), given=()) != replace(spec, only=(), given=()):
         raise ConfigError(
             f"the suite {name!r} was begun with other settings",
             where="--name",
@@ -205,7 +211,7 @@ def run_suite(
     """
     entries = demanded(spec)
     check_scopes(spec, entries)
-    plans = {e.name: resolve(run_spec(spec, e)) for e in entries}
+    plans = {e.name: resolve(_tuned(run_spec(spec, e), spec, root)) for e in entries}
     for plan in plans.values():
         open_task(plan, cache_dir())  # a missing file is known before an hour of work
     with held_suite(root, name):

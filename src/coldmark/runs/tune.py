@@ -96,7 +96,7 @@ def plan_tune(spec: TuneSpec, *, on_say: OnSay | None = None, dry: bool = False)
         plan=plan,
         task=task,
         space=space,
-        key=_key(spec, run),
+        key=tune_key(spec),
         memory_bytes=int(spec.memory_gib * 2**30) if spec.memory_gib else int(MEMORY_SHARE * total),
         accuracy=gates.how,
     )
@@ -108,7 +108,9 @@ def _default_run(spec: TuneSpec) -> RunSpec:
     return replace(spec.run, backend=spec.backend or spec.run.backend, precision=precision, tuned=None)
 
 
-def _key(spec: TuneSpec, run: RunSpec) -> TunedKey:
+def tune_key(spec: TuneSpec) -> TunedKey:
+    """What the result of a tuning is kept for. Raises ConfigError for a key nobody has."""
+    run = _default_run(spec)
     fixed = task_options(run.options, run.workload, run.backend)
     fixed |= {
         f"backend.{k}": v for k, v in option_groups(run.options, run.workload, run.backend)["backend"].items()

@@ -11,10 +11,11 @@ from typing import Any
 
 from coldmark.core.codec import dump_json, read_json
 from coldmark.core.errors import ColdmarkError, Interrupted
-from coldmark.core.nouns import Length, Mode, Precision, Scenario
-from coldmark.runs.execute import execute, software_versions
-from coldmark.runs.resolve import Plan, refusal, resolve
+from coldmark.core.nouns import Precision, Scenario
+from coldmark.runs.execute import software_versions
+from coldmark.runs.resolve import Plan, open_task, refusal, resolve
 from coldmark.runs.tuned import model_sha256, task_options
+from coldmark.store.calibrations import find_calibration
 from coldmark.store.rundir import write_whole
 from coldmark.workloads.cache import cache_dir
 from coldmark.workloads.task import Task
@@ -39,35 +40,59 @@ class Gates:
         if precision is Precision.FP32:
             self.how[name] = "FP32 is the reference of the gate"
             return ""
-        if precision is Precision.INT8:
-            return f"no calibrated model; to make one: coldmark calibrate {self.plan.spec.workload}"
-        if why := refusal(self.plan, self.task):
-            if self.asked is not precision:
-                return f"its accuracy cannot be scored ({why}); all the same: --precision {precision}"
-            self.how[name] = f"asked for by --precision; accuracy cannot be scored: {why}"
-            return ""
         try:
-            return self._scored(name, backend, precision)
+            if precision is Precision.INT8:
+                return self._calibrated(name, backend)
+            return (
+                self._unscored(name, precision)
+                if refusal(self.plan, self.task)
+                else self._scored(name, backend)
+            )
         except Interrupted:
             raise
         except ColdmarkError as error:
-            return f"its accuracy could not be measured: {error.message}"
+            return error.message + (f"; {error.hint}" if error.hint else "")
 
-    def _scored(self, name: str, backend: str, precision: Precision) -> str:
-        path = self._path(backend, precision)
+    def _calibrated(self, name: str, backend: str) -> str:
+        """INT8 is what a calibration made of it, and its manifest has the accuracy.
+
+        Raises ConfigError where there is none, with the command that makes one.
+        """
+        task = open_task(resolve(self._spec(backend, Precision.INT8)), cache_dir())
+        assert task.quantised is not None
+        found = find_calibration(cache_dir(), task.quantised.id)
+        if found.aim is None or found.chosen is None or found.chosen.accuracy is None:
+            return self._unscored(name, Precision.INT8)
+        text = _figure(found.aim.metric, found.chosen.accuracy, found.aim.unit, found.aim.target)
+        if not found.chosen.passed:
+            return f"calibration {found.id}: {text} does not hold the accuracy gate"
+        self.how[name] = f"{text}, by calibration {found.id}"
+        return ""
+
+    def _unscored(self, name: str, precision: Precision) -> str:
+        """Answers that cannot be scored are computed in another precision only where that is asked for."""
+        why = refusal(self.plan, self.task) or "its calibration could not be judged"
+        if self.asked is not precision:
+            return f"its accuracy cannot be scored ({why}); all the same: --precision {precision.value}"
+        self.how[name] = f"asked for by --precision; accuracy cannot be scored: {why}"
+        return ""
+
+    def _scored(self, name: str, backend: str) -> str:
+        """BF16 over the whole evaluation set, once for each model and software."""
+        path = self._path(backend, Precision.BF16)
         known = _known(path)
         if known is None:
             if not self.measure:
                 return ""  # laid out only: it is measured before the search begins
             if self.on_say:
                 self.on_say(f"accuracy of {name} over the evaluation set, once")
-            known = self._measured(backend, precision)
+            known = self._measured(backend, Precision.BF16)
             path.parent.mkdir(parents=True, exist_ok=True)
             write_whole(path, dump_json(known))
-        text = f"{known['value']:.5g} {known['unit']} (target {known['target']:.5g})".replace("  ", " ")
-        if not known["passed"]:
-            return f"{known['metric']} {text} does not hold the accuracy gate"
-        self.how[name] = f"{known['metric']} {text}, over the evaluation set"
+        text = _figure(known["metric"], known["value"], known["unit"], known["target"])
+        if known["value"] < known["target"]:
+            return f"{text} does not hold the accuracy gate"
+        self.how[name] = f"{text}, over the evaluation set"
         return ""
 
     def _path(self, backend: str, precision: Precision) -> Path:
@@ -93,25 +118,25 @@ class Gates:
             backend=backend,
             precision=precision,
             scenario=Scenario.OFFLINE,
-            modes=(Mode.ACCURACY,),
-            length=Length.SMOKE,
             target_qps=None,
-            options={**options, "telemetry.baseline_s": "0", "telemetry.cooldown_s": "0"},
+            options=options,
         )
 
     def _measured(self, backend: str, precision: Precision) -> dict[str, Any]:
-        record, path = execute(self._spec(backend, precision), cache_dir() / FOLDER)
-        accuracy = record.accuracy
-        if accuracy is None or accuracy.value is None or accuracy.target is None:
-            raise ColdmarkError(f"no accuracy came of {backend} {precision}", where=str(path))
-        return {
-            "metric": accuracy.metric,
-            "unit": accuracy.unit,
-            "value": accuracy.value,
-            "target": accuracy.target,
-            "passed": bool(accuracy.passed),
-            "run": path.name,
-        }
+        from coldmark.runs.calibrate_measure import accuracy, opened
+
+        plan = resolve(self._spec(backend, precision))
+        task = open_task(plan, cache_dir())
+        assert task.model is not None
+        assert task.gate is not None
+        with opened(plan, task, task.model, precision, precision) as bare:
+            found = accuracy(bare, task, task.gate.target, lambda done: None)
+        gate = task.gate
+        return {"metric": gate.metric, "unit": gate.unit, "value": found.value, "target": gate.target}
+
+
+def _figure(metric: str, value: float, unit: str, target: float) -> str:
+    return f"{metric} {value:.5g}{' ' * bool(unit)}{unit} (target {target:.5g})"
 
 
 def _known(path: Path) -> dict[str, Any] | None:
@@ -119,4 +144,6 @@ def _known(path: Path) -> dict[str, Any] | None:
         found = read_json(path)
     except ColdmarkError:
         return None
-    return found if isinstance(found, dict) and {"value", "target", "passed"} <= found.keys() else None
+    return (
+        found if isinstance(found, dict) and {"metric", "value", "unit", "target"} <= found.keys() else None
+    )

@@ -70,8 +70,8 @@ def with_tuned(spec: RunSpec, root: Path, given: Collection[str]) -> tuple[RunSp
             found.append(record)
     fresh = []
     for record in found:
-        if change := _change(record, spec):
-            said = f"not used, tuned {record.when[:10]} (id {record.id}): {change}; {_again(record)}"
+        if why := change(record, spec):
+            said = f"not used, tuned {record.when[:10]} (id {record.id}): {why}; {_again(record)}"
         else:
             fresh.append(record)
     if not fresh:
@@ -117,7 +117,7 @@ def _same_fixed(record: TunedRecord, spec: RunSpec) -> bool:
     return all(backend.get(k) == v for k, v in fixed.items() if k.startswith("backend."))
 
 
-def _change(record: TunedRecord, spec: RunSpec) -> str:
+def change(record: TunedRecord, spec: RunSpec) -> str:
     """What is no longer as it was when it was tuned; empty where all is."""
     try:
         versions = dict(BACKENDS.load(record.best.backend).versions())

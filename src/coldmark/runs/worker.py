@@ -67,7 +67,8 @@ def _run(child: Child, job: Job, directory: Path) -> dict[str, Any]:
     child.phase(Phase.BARE)
     samples = sourced.settings.samples_per_query or 1
     before = job.known_bare_rate or sut.bare_rate(plan.harness.bare_s, samples)
-    sourced = fill_open(sourced, sut, before, job.known_qps)
+    tuned = plan.spec.tuned.expected_qps if plan.spec.tuned else None
+    sourced = fill_open(sourced, sut, before, job.known_qps, tuned)
     write_whole(directory / "settings.json", dump_json(sourced))
     child.progress.set("patience_ms", int(1000 * STALL_BATCHES * _batch_s(sut, before)))
     child.progress.set("expected", _expected_samples(plan, task, job.mode, sourced))
