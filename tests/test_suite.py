@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from coldmark.core.errors import BackendError, ConfigError
+from coldmark.core.errors import BackendError, ConfigError, Doomed
 from coldmark.core.nouns import Precision, Scenario, State, Suite
 from coldmark.core.record import Accuracy, RunRecord, RunSpec
 from coldmark.core.suite import SuiteEntry, SuiteRecord, SuiteSpec
@@ -161,6 +161,32 @@ def test_invalid_runs_are_done_and_retried_only_on_demand(faked: Faked, tmp_path
     assert len(faked.calls) == 2
     suites.run_suite(asked, tmp_path, "s", again=True)
     assert len(faked.calls) == 3
+
+
+def test_a_stopped_run_is_shown_and_repeated_only_on_demand(
+    faked: Faked, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def doomed(what: RunSpec, root: Path, **kw: Any) -> tuple[RunRecord, Path]:
+        record, path = faked(what, root, **kw)
+        reason = "stopped early: too many late\n  a lower rate"
+        stopped = replace(record, state=State.STOPPED, verdict="INCOMPLETE", reason=reason, accuracy=None)
+        RunDir(path).write("record.json", stopped)
+        raise Doomed("too many late", where="stopped early", hint="a lower rate")
+
+    monkeypatch.setattr(suites, "execute", doomed)
+    asked = spec(only=("resnet50/Offline",))
+    (line,) = suites.run_suite(asked, tmp_path, "s")
+    assert line.done
+    assert not line.entry.error
+    suites.run_suite(asked, tmp_path, "s")
+    assert len(faked.calls) == 1
+    row = SuiteRow(entry=line.entry, record=line.record, least_s=60, taken_s=9)
+    assert "stopped early: too many late" in suite_table([row])
+    assert "a lower rate" not in suite_table([row])
+    assert suite_foot([row], None).startswith("1 of 1 done")
+    monkeypatch.setattr(suites, "execute", faked)
+    suites.run_suite(asked, tmp_path, "s", retry=True)
+    assert len(faked.calls) == 2
 
 
 def test_one_that_fails_is_noted_and_the_others_go_on(

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
+from coldmark.backends.space import Axis, SpaceRequest
+from coldmark.core.errors import ConfigError
 from coldmark.core.nouns import Precision, Scenario
 from coldmark.core.sut import Model, Pipeline, RowSource, SampleLibrary, SystemUnderTest
 
@@ -21,13 +23,15 @@ class BuildRequest:
     precision: Precision
     options: Any
     samples_per_query: int = 1
+    floating: Precision = Precision.FP32  # with INT8: the arithmetic of what is not quantised
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Backend:
     """A backend by name. `options` is a frozen dataclass: a key it lacks is refused by name.
 
-    `require` raises ConfigError for a precision that this processor cannot compute in.
+    `require` raises ConfigError for a precision that this processor cannot compute in. `space` says what of
+    the options may be searched; nothing where there is nothing to search.
     """
 
     name: str
@@ -36,6 +40,21 @@ class Backend:
     versions: Callable[[], Mapping[str, str]]
     needs_model: bool = True
     require: Callable[[Precision], None] = lambda precision: None
+    space: Callable[[SpaceRequest], Sequence[Axis]] = lambda request: ()
+
+
+def without_int8(name: str) -> Callable[[Precision], None]:
+    """`require` of a backend that computes nothing, and so nothing quantised."""
+
+    def require(precision: Precision) -> None:
+        if precision is Precision.INT8:
+            raise ConfigError(
+                f"the {name} backend has no int8: it computes no model",
+                where="--precision",
+                hint="--backend openvino or onnxruntime",
+            )
+
+    return require
 
 
 def row_source(library: SampleLibrary) -> RowSource:

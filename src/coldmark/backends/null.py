@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from coldmark.backends.build import Backend, BuildRequest
+from coldmark.backends.build import Backend, BuildRequest, without_int8
 from coldmark.core.sut import Answers, Complete, Fail, Ids, Indices
 
 
@@ -71,4 +71,11 @@ def _versions() -> Mapping[str, str]:
     return {}
 
 
-BACKEND = Backend(name="null", options=NullOptions, build=_build, versions=_versions, needs_model=False)
+BACKEND = Backend(
+    name="null",
+    options=NullOptions,
+    build=_build,
+    versions=_versions,
+    needs_model=False,
+    require=without_int8("null"),
+)

@@ -20,6 +20,7 @@ from coldmark.backends.engine import Done
 from coldmark.backends.pipelines import PipelineBench
 from coldmark.backends.rows import RowBench
 from coldmark.backends.slots import Bench
+from coldmark.backends.space import Axis, SpaceRequest, batches, delays, inline, shares
 from coldmark.core.errors import BackendError, ConfigError
 from coldmark.core.nouns import Precision, Scenario
 from coldmark.core.sut import Model, Network, Pipeline, SystemUnderTest, Tensors
@@ -206,6 +207,26 @@ def _versions() -> Mapping[str, str]:
     return {"onnxruntime": str(ort.__version__)}
 
 
+def _space(request: SpaceRequest) -> list[Axis]:
+    n = request.processors
+    batch = Axis(name="batch", values=batches(request), usual=request.batch)
+    if inline(request.scenario):
+        return [batch, Axis(name="threads", values=shares(n), usual=n)]
+    found = [
+        batch,
+        Axis(name="streams", values=shares(n), usual=1),
+        Axis(name="threads", values=shares(n), usual=n, at_least="streams"),
+    ]
+    if request.scenario is Scenario.SERVER:
+        found.append(Axis(name="delay_us", values=delays(request), usual=0))
+    return found
+
+
 BACKEND = Backend(
-    name="onnxruntime", options=OnnxRuntimeOptions, build=_build, versions=_versions, require=_require
+    name="onnxruntime",
+    options=OnnxRuntimeOptions,
+    build=_build,
+    versions=_versions,
+    require=_require,
+    space=_space,
 )

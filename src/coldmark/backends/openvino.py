@@ -22,12 +22,13 @@ from coldmark.backends.engine import Done, pick_bucket
 from coldmark.backends.pipelines import PipelineBench
 from coldmark.backends.rows import RowBench
 from coldmark.backends.slots import Bench
+from coldmark.backends.space import Axis, SpaceRequest, batches, delays, inline, shares
 from coldmark.core.errors import BackendError, ConfigError, DataError
 from coldmark.core.nouns import Precision, Scenario
 from coldmark.core.sut import Model, Network, Pipeline, SystemUnderTest, Tensors
 
 HINTS = {Precision.FP32: "f32", Precision.BF16: "bf16"}
-CAPABILITIES = {Precision.FP32: "FP32", Precision.BF16: "BF16"}
+CAPABILITIES = {Precision.FP32: "FP32", Precision.BF16: "BF16", Precision.INT8: "INT8"}
 
 OFFLINE_BATCH = 8
 SERVER_BATCH = 8
@@ -117,6 +118,7 @@ class _Setup:
         self.streams = options.streams or 1
         self.threads = options.threads or processors()
         self.precision = request.precision
+        self._floating = request.floating if request.precision is Precision.INT8 else request.precision
         self._pin = options.pin
         self._core = ov.Core()
 
@@ -124,7 +126,7 @@ class _Setup:
         self, path: Path, shapes: Mapping[str, Sequence[int]], outputs: Sequence[str], *, fp32: bool = False
     ) -> Any:
         """One network at one shape of its inputs (-1 is open), in the precision asked for."""
-        hint = HINTS[Precision.FP32 if fp32 else self.precision]
+        hint = HINTS[Precision.FP32 if fp32 else self._floating]
         config = {
             "INFERENCE_PRECISION_HINT": hint,
             "NUM_STREAMS": self.streams,
@@ -138,7 +140,8 @@ class _Setup:
         return compiled
 
     def describe(self) -> dict[str, Any]:
-        return {"precision": self.precision.value, "streams": self.streams, "threads": self.threads}
+        facts = {"precision": self.precision.value, "streams": self.streams, "threads": self.threads}
+        return facts | ({"floating": self._floating.value} if self.precision is Precision.INT8 else {})
 
 
 class _Engine:
@@ -265,7 +268,7 @@ def _open_shapes(network: Network) -> list[list[int]]:
     ]
 
 
-def _require(precision: Precision) -> None:
+def require(precision: Precision) -> None:
     has = ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     if CAPABILITIES[precision] not in has:
         raise ConfigError(
@@ -317,6 +320,35 @@ def _versions() -> Mapping[str, str]:
     return {"openvino": str(ov.get_version())}
 
 
+def _space(request: SpaceRequest) -> list[Axis]:
+    n = request.processors
+    batch = Axis(name="batch", values=batches(request), usual=request.batch)
+    threads, pin = shares(n), Axis(name="pin", values=(False, True), usual=False)
+    if inline(request.scenario):
+        return [batch, Axis(name="threads", values=threads, usual=n), pin]
+    server = request.scenario is Scenario.SERVER
+    found = [
+        batch,
+        Axis(name="streams", values=threads, usual=1),
+        Axis(name="threads", values=threads, usual=n, at_least="streams"),
+        Axis(
+            name="requests",
+            values=tuple(
+                sorted({1, 2, 3, 4, *threads, *(t + 1 for t in threads), *(2 * t for t in threads)})
+            ),
+            usual=1 if server else 2,
+            at_least="streams",
+        ),
+        pin,
+    ]
+    return [*found, Axis(name="delay_us", values=delays(request), usual=0)] if server else found
+
+
 BACKEND = Backend(
-    name="openvino", options=OpenVinoOptions, build=_build, versions=_versions, require=_require
+    name="openvino",
+    options=OpenVinoOptions,
+    build=_build,
+    versions=_versions,
+    require=require,
+    space=_space,
 )

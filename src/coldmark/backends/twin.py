@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NoReturn
 
-from coldmark.backends.build import Backend, BuildRequest
+from coldmark.backends.build import Backend, BuildRequest, without_int8
 from coldmark.core.errors import BackendError
 
 
@@ -40,4 +40,11 @@ def _versions() -> Mapping[str, str]:
     return {}
 
 
-BACKEND = Backend(name="twin", options=TwinOptions, build=_build, versions=_versions, needs_model=False)
+BACKEND = Backend(
+    name="twin",
+    options=TwinOptions,
+    build=_build,
+    versions=_versions,
+    needs_model=False,
+    require=without_int8("twin"),
+)

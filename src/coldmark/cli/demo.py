@@ -16,7 +16,7 @@ from coldmark.core.record import RunRecord
 @click.command()
 @click.option("--length", default="smoke", show_default=True, help="smoke, short or official.")
 @click.option("--backend", default="openvino", show_default=True, help="openvino or onnxruntime.")
-@click.option("--precision", default="fp32", show_default=True, help="fp32 or bf16.")
+@click.option("--precision", default="fp32", show_default=True, help="fp32, bf16 or int8.")
 @runs_dir_option()
 @json_option()
 def demo(length: str, backend: str, precision: str, runs_dir: Path | None, as_json: bool) -> None:

@@ -16,6 +16,8 @@ from coldmark.core.errors import ColdmarkError, did_you_mean
 COMMANDS: dict[str, tuple[str, str]] = {
     "demo": ("coldmark.cli.demo:demo", "Benchmark this machine with all six workloads, in minutes."),
     "run": ("coldmark.cli.run:run", "Measure one workload in one scenario."),
+    "calibrate": ("coldmark.cli.calibrate:calibrate", "Make an INT8 model that holds its accuracy gate."),
+    "tune": ("coldmark.cli.tune:tune", "Search the fastest configuration, and keep it for run and suite."),
     "suite": ("coldmark.cli.suite:suite", "Run all that a suite demands; stop and go on as you like."),
     "runs": ("coldmark.cli.runs:runs", "List and show what was measured."),
     "watch": ("coldmark.cli.watch:watch", "Show temperatures, clocks, power and rate as they are now."),

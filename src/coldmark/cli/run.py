@@ -28,7 +28,7 @@ MODES = {
 @click.option("--model", help="mini, full, official, or a path to an ONNX file. [default: mini]")
 @click.option("--backend", help="openvino, onnxruntime, null or twin. [default: openvino]")
 @click.option("--server", help="With --backend twin: the server to simulate. [default: x660-g45-lp]")
-@click.option("--precision", help="fp32 or bf16. [default: fp32]")
+@click.option("--precision", help="fp32, bf16, or int8 (see calibrate). [default: fp32]")
 @click.option("--mode", help="performance, accuracy or both. [default: both]")
 @click.option(
     "--length", help="smoke (seconds), short (a minute) or official (the round's own). [default: short]"
@@ -49,12 +49,16 @@ MODES = {
     type=click.Path(dir_okay=False, path_type=Path),
     help="A run.toml with the same keys; flags win over it.",
 )
+@click.option("--untuned", is_flag=True, help="Do not use what `coldmark tune` has kept for this machine.")
+@click.option("--go-on", is_flag=True, help="To the end, though the run can no longer become VALID.")
 @click.option("--watch", is_flag=True, help="Show temperatures, clocks, power and rate while it runs.")
 @runs_dir_option()
 @json_option()
 def run(
     workload: str | None,
     watch: bool,
+    untuned: bool,
+    go_on: bool,
     sets: tuple[str, ...],
     server: str | None,
     config: Path | None,
@@ -69,6 +73,7 @@ def run(
     from coldmark.store.rundir import default_root
 
     options = parse_sets(sets) | ({"backend.server": server} if server else {})
+    options |= {"harness.go_on": "true"} if go_on else {}
     spec = make_spec(workload, flags, options, config)
     if server and spec.backend != "twin":
         raise ConfigError(
@@ -77,6 +82,8 @@ def run(
             hint=f"add --backend twin, or: coldmark twin run {server} --workload {spec.workload}",
         )
     label, root = f"{spec.workload} {spec.scenario}", runs_dir or default_root()
+    if not untuned:
+        spec = _tuned(spec, root, given_names(flags, config))
     if watch:
         from coldmark.cli.watch import watched_progress
 
@@ -91,6 +98,26 @@ def run(
         click.echo(run_text(record, str(path)))
     if record.verdict != "VALID":
         sys.exit(EXIT_INVALID)
+
+
+def given_names(flags: dict[str, str | None], config: Path | None) -> set[str]:
+    """What the user said by flag or file: nothing that was tuned takes its place."""
+    values = _from_file(config)[0] if config else {}
+    return {*values, *(name.rstrip("_") for name, value in flags.items() if value is not None)}
+
+
+def _tuned(spec: RunSpec, root: Path, given: set[str]) -> RunSpec:
+    """The spec with what was tuned for it; what was tuned and is not used is said."""
+    from coldmark.store.tuned import FOLDER
+
+    if not (root / FOLDER).is_dir():
+        return spec
+    from coldmark.runs.tuned import with_tuned
+
+    spec, said = with_tuned(spec, root, given)
+    if said:
+        click.echo(f"tuning {said}", err=True)
+    return spec
 
 
 def make_spec(

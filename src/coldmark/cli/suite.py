@@ -13,7 +13,7 @@ import click
 
 from coldmark.cli.options import json_option, parse_sets, runs_dir_option
 from coldmark.core.errors import EXIT_INVALID, RunError
-from coldmark.core.nouns import Length, Precision, Suite
+from coldmark.core.nouns import Length, Precision, State, Suite
 
 if TYPE_CHECKING:
     from coldmark.core.suite import SuiteEntry, SuiteSpec
@@ -43,8 +43,9 @@ def _spec_options(command: Callable[..., Any]) -> Callable[..., Any]:
             "--round", "round_", default="v2.1", show_default=True, help="Whose rules are followed."
         ),
         click.option("--length", default="short", show_default=True, help="smoke, short or official."),
-        click.option("--precision", default="fp32", show_default=True, help="fp32 or bf16."),
-        click.option("--backend", default="openvino", show_default=True, help="As of run."),
+        click.option("--untuned", is_flag=True, help="Do not use what `coldmark tune` has kept."),
+        click.option("--precision", help="fp32, bf16 or int8. [default: what is tuned, else fp32]"),
+        click.option("--backend", help="As of run. [default: what is tuned, else openvino]"),
         click.option("--model", default="mini", show_default=True, help="mini, full or official."),
         click.option(
             "--only",
@@ -81,7 +82,7 @@ def plan(name: str | None, runs_dir: Path | None, as_json: bool, **flags: Any) -
 @suite.command()
 @_spec_options
 @click.option("--again", is_flag=True, help="Begin anew, though a suite of this name is there.")
-@click.option("--retry", is_flag=True, help="Run again what came out INVALID.")
+@click.option("--retry", is_flag=True, help="Run again what came out INVALID or was stopped early.")
 def run(
     name: str | None, runs_dir: Path | None, as_json: bool, again: bool, retry: bool, **flags: Any
 ) -> None:
@@ -134,11 +135,12 @@ def _spec(
     suite_name: str,
     only: tuple[str, ...],
     model: str,
-    backend: str,
-    precision: str,
+    backend: str | None,
+    precision: str | None,
     length: str,
     round_: str,
     sets: tuple[str, ...],
+    untuned: bool,
 ) -> SuiteSpec:
     from coldmark.core.suite import SuiteSpec
 
@@ -146,11 +148,13 @@ def _spec(
         suite=Suite.parse(suite_name, where="--suite"),  # type: ignore[arg-type]
         only=tuple(part.strip() for text in only for part in text.split(",") if part.strip()),
         model=model,
-        backend=backend,
-        precision=Precision.parse(precision, where="--precision"),  # type: ignore[arg-type]
+        backend=backend or "openvino",
+        precision=Precision.parse(precision or "fp32", where="--precision"),  # type: ignore[arg-type]
         length=Length.parse(length, where="--length"),  # type: ignore[arg-type]
         round=round_,
         options=parse_sets(sets),
+        given=tuple(n for n, value in (("backend", backend), ("precision", precision)) if value),
+        untuned=untuned,
     )
 
 
@@ -234,7 +238,7 @@ class _Screen:
 
     def _tell(self, lines: Sequence[Line], at: int) -> None:
         """One line for each benchmark-scenario that has just been settled."""
-        from coldmark.report.suite import suite_foot
+        from coldmark.report.suite import stopped_text, suite_foot
         from coldmark.report.text import accuracy_text, metric_text
         from coldmark.runs.suite import left_s
 
@@ -243,7 +247,9 @@ class _Screen:
                 continue
             self._told.add(line.entry.name)
             found = f"failed: {line.entry.error}" if line.entry.error else "not complete"
-            if line.done and line.record:
+            if line.record and line.record.state is State.STOPPED:
+                found = stopped_text(line.record)
+            elif line.done and line.record:
                 metric, accuracy = metric_text(line.record.metric), accuracy_text(line.record.accuracy)
                 found = f"{line.record.verdict} {metric}, {accuracy}"
             served = f", by the run of {line.entry.served_by}" if line.entry.served_by else ""

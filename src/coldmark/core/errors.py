@@ -51,6 +51,12 @@ class RunError(ColdmarkError):
     exit_code = 5
 
 
+class Doomed(RunError):
+    """A run was stopped because it could no longer become VALID."""
+
+    exit_code = 3
+
+
 class TelemetryError(ColdmarkError):
     """A sensor cannot be read."""
 

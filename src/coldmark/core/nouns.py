@@ -107,6 +107,7 @@ class State(_Named):
     FAILED = "failed"
     INTERRUPTED = "interrupted"
     INCOMPLETE = "incomplete"
+    STOPPED = "stopped"  # by us: it could no longer become VALID
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

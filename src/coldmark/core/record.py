@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from coldmark.core.calibration import Quantisation
 from coldmark.core.nouns import (
     Finding,
     Length,
@@ -16,6 +17,7 @@ from coldmark.core.nouns import (
     Suite,
 )
 from coldmark.core.telemetry import Telemetry
+from coldmark.core.tuned import TunedUse
 
 SCHEMA = 1
 """Version of the run record's JSON form."""
@@ -36,6 +38,7 @@ class RunSpec:
     round: str = "v2.1"
     target_qps: float | None = None  # None: found by measuring
     options: dict[str, str] = field(default_factory=dict)  # dotted keys, as given by --set
+    tuned: TunedUse | None = None  # what of the above `coldmark tune` found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,6 +95,7 @@ class RunRecord:
     metric: Metric | None = None
     accuracy: Accuracy | None = None
     harness: Harness | None = None
+    quantised: Quantisation | None = None  # with INT8: the calibration that was run
     telemetry: Telemetry | None = None  # None: not sampled by the version that wrote it, or simulated
     findings: tuple[Finding, ...] = ()
     results: dict[str, Any] = field(default_factory=dict)  # LoadGen's own result_* values

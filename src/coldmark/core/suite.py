@@ -22,6 +22,8 @@ class SuiteSpec:
     length: Length = Length.SHORT
     round: str = "v2.1"
     options: dict[str, str] = field(default_factory=dict)  # KEY, or SCOPE:KEY with a scope as in `only`
+    given: tuple[str, ...] = ()  # of backend and precision, what the user asked for: it is never tuned away
+    untuned: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

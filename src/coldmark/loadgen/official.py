@@ -25,8 +25,8 @@ from coldmark.core.errors import DataError
 from coldmark.core.nouns import Mode, Scenario
 from coldmark.core.settings import TestSettings
 from coldmark.core.sut import Answers, Ids, SampleLibrary, SystemUnderTest
-from coldmark.loadgen.outstanding import BLOCK_MIN, HarnessFault, Outstanding
-from coldmark.loadgen.progress import COMPLETED, ISSUED, QUERIES, Progress
+from coldmark.loadgen.outstanding import BLOCK_MIN, Dated, HarnessFault, Outstanding
+from coldmark.loadgen.progress import COMPLETED, ISSUED, OVER, QUERIES, Progress
 
 CHUNK = 4096
 """Largest completion handed to LoadGen at once."""
@@ -102,6 +102,9 @@ class OfficialTest:
         self._failed = False
         self._keep = settings.mode is Mode.ACCURACY or settings.accuracy_log_sampling_target > 0
         self._table = Outstanding()
+        bound = settings.target_latency_ns if settings.scenario is Scenario.SERVER else None
+        # Only a performance test can be doomed by its latencies.
+        self._dated = Dated(bound) if bound and settings.mode is Mode.PERFORMANCE else None
         self._lock = threading.Lock()
         self._local = threading.local()
         self.counters = {"queries": 0, "issued": 0, "completed": 0, "completions": 0}
@@ -122,7 +125,10 @@ class OfficialTest:
             n = len(ids)
             array = np.array(ids, dtype=np.uint64)
             with self._lock:
-                self._table.add(ids if n < BLOCK_MIN else array)
+                if self._dated is not None:
+                    self._dated.add(ids)
+                else:
+                    self._table.add(ids if n < BLOCK_MIN else array)
                 self._slots[QUERIES] += 1
                 self._slots[ISSUED] += n
             self._sut.issue(array, np.array(indices, dtype=np.int64))
@@ -156,11 +162,14 @@ class OfficialTest:
             n = len(ids)
             if len(answers) != n:
                 raise HarnessFault(f"the SUT gave {len(answers)} answers for {n} ids")
+            plain = ids.tolist()
             with self._lock:
-                self._table.take(ids)
+                if self._dated is None:
+                    self._table.take(ids)
+                elif late := self._dated.take(plain):
+                    self._slots[OVER] += late
                 self._slots[COMPLETED] += n
                 self.counters["completions"] += 1
-            plain = ids.tolist()
             if n <= CHUNK:
                 self._hand_over(plain, answers if self._keep else None)
                 return
@@ -230,8 +239,8 @@ class OfficialTest:
         lg.DestroyFastSUT(sut)
         for name in ("queries", "issued", "completed"):
             self.counters[name] = int(getattr(self._progress, name))
-        if len(self._table):
-            raise HarnessFault(f"LoadGen ended with {len(self._table)} samples outstanding")
+        if left := len(self._table if self._dated is None else self._dated):
+            raise HarnessFault(f"LoadGen ended with {left} samples outstanding")
         return wall
 
 

@@ -6,6 +6,7 @@ best, a segmentation fault at worst. So every id is looked up here before it is 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -110,3 +111,44 @@ class Outstanding:
                 raise HarnessFault("the SUT completed an id twice in one completion")
         block.left -= len(at)
         return rest
+
+
+class Dated:
+    """Ids of small queries with when they reached us: the same refusals, and how many came back too late.
+
+    For Server, whose latency is bounded. LoadGen counts from when a query was due and until it has the
+    answer, so it finds no fewer late than are counted here. Not thread-safe: its owner holds a lock.
+    """
+
+    def __init__(self, bound_ns: int) -> None:
+        self._bound_ns = bound_ns
+        self._since: dict[int, int] = {}
+
+    def __len__(self) -> int:
+        return len(self._since)
+
+    def add(self, ids: Sequence[int]) -> None:
+        """Note a query's ids as issued now. Raises HarnessFault when one is outstanding already."""
+        since, before = self._since, len(self._since)
+        now = time.monotonic_ns()
+        for i in ids:
+            since[i] = now
+        if len(since) != before + len(ids):
+            raise HarnessFault(f"LoadGen issued an id twice in a query of {len(ids)}")
+
+    def take(self, ids: Sequence[int]) -> int:
+        """Note ids as completed now; returns how many of them took longer than the bound.
+
+        Raises HarnessFault when one is unknown, late or given twice.
+        """
+        since, late = self._since, 0
+        earliest = time.monotonic_ns() - self._bound_ns
+        try:
+            for i in ids:
+                if since.pop(i) < earliest:
+                    late += 1
+        except KeyError:
+            raise HarnessFault(
+                f"the SUT completed {len(ids)} ids of which not all were outstanding"
+            ) from None
+        return late

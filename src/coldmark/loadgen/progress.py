@@ -39,6 +39,7 @@ _FIELDS = (
     "expected",  # samples the test will take, 0 where time decides
     "floor",  # queries it takes at the least
     "patience_ms",  # how long a slow model may take between two completions
+    "over",  # Server queries that took longer than the bound, by our own clock
     "pid",
     *_STAMPS,
 )
@@ -76,7 +77,7 @@ class Progress:
         self._map.close()
 
 
-QUERIES, ISSUED, COMPLETED = (_FIELDS.index(n) for n in ("queries", "issued", "completed"))
+QUERIES, ISSUED, COMPLETED, OVER = (_FIELDS.index(n) for n in ("queries", "issued", "completed", "over"))
 
 
 def read_progress(path: Path) -> dict[str, int] | None:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from coldmark.core.errors import DataError
+from coldmark.core.errors import DataError, Doomed
 from coldmark.core.nouns import State
 from coldmark.loadgen.child import OUTCOME, write_outcome
 from coldmark.loadgen.progress import FILE_NAME, Phase, read_progress
@@ -56,7 +56,8 @@ def supervise(
 ) -> ChildResult:
     """Run a child to its end. Its own words go to `child.log` in `directory`.
 
-    KeyboardInterrupt stops the child first and is answered with an interrupted result.
+    KeyboardInterrupt stops the child first and is answered with an interrupted result, Doomed (raised by
+    `on_progress`) with a stopped one.
     """
     with (directory / CHILD_LOG).open("wb") as log:
         # A session of its own: the terminal's Ctrl-C reaches the parent alone, which then decides.
@@ -75,6 +76,10 @@ def supervise(
             return _failed(
                 directory, str(stall), "the SUT stopped answering; nothing was completed in its place"
             )
+        except Doomed as doom:
+            _stop(process)
+            error = {"kind": "Doomed", "message": doom.message, "where": doom.where, "hint": doom.hint}
+            return _write(directory, State.STOPPED, error)
         except KeyboardInterrupt:
             _stop(process)
             return _interrupted(directory)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from coldmark.stats.early_stopping import min_queries
+from coldmark.stats.early_stopping import most_over
 from coldmark.stats.queueing import batch_latencies
 
 Array = NDArray[np.float64]
@@ -48,20 +48,6 @@ class ServerResult:
     queries: int
     over_latency: int
     percentile_s: float
-
-
-def allowed_over(queries: int, percentile: float, confidence: float = 0.99) -> int:
-    """Most over-latency queries among so many that early stopping still accepts; -1 where none are enough."""
-    if min_queries(0, percentile, confidence=confidence) > queries:
-        return -1
-    low, high = 0, max(1, int(queries * (1 - percentile)) + 1)
-    while high - low > 1:
-        middle = (low + high) // 2
-        if min_queries(middle, percentile, confidence=confidence) <= queries:
-            low = middle
-        else:
-            high = middle
-    return low
 
 
 def server_latencies(
@@ -98,7 +84,7 @@ def highest_server_rate(
 
     def holds(rate: float, n: int) -> tuple[bool, Array]:
         latencies = server_latencies(arrivals[:n], rate, replicas, limit_s, noise)
-        return int(np.sum(latencies > limit_s)) <= allowed_over(n, percentile), latencies
+        return int(np.sum(latencies > limit_s)) <= most_over(n, percentile), latencies
 
     few = min(search_queries, queries)
     best = _bisect(lambda rate: holds(rate, few)[0], 0.02 * capacity, 1.02 * capacity, rel_tol * capacity)
@@ -140,7 +126,7 @@ def play_stream(latency_s: float, *, percentile: float, queries: int, seed: int)
     """
     rng = np.random.default_rng(seed)
     latencies = np.sort(latency_s * np.exp(rng.normal(0.0, SERVICE_SPREAD, queries)))[::-1]
-    given_up = max(1, allowed_over(queries, percentile))
+    given_up = max(1, most_over(queries, percentile))
     return StreamResult(
         estimate_s=float(latencies[min(given_up - 1, queries - 1)]),
         percentile_s=float(np.quantile(latencies, percentile)),

@@ -47,6 +47,8 @@ def suite_foot(rows: Sequence[SuiteRow], left_s: float | None) -> str:
     text = f"{len(done)} of {len(rows)} done"
     if served:
         text += f" ({served} served by a stricter benchmark's run)"
+    if tuned := sum(bool(row.record and row.record.spec.tuned) for row in done):
+        text += f", {tuned} in a tuned configuration"
     least = sum(row.least_s for row in rows if not _done(row))
     if least:
         text += f"; about {clock(left_s)} left" if left_s is not None else f"; at least {clock(least)} left"
@@ -74,7 +76,7 @@ def suite_json(spec: SuiteSpec, name: str, rows: Sequence[SuiteRow], runs: str) 
 
 
 def _done(row: SuiteRow) -> bool:
-    return row.record is not None and row.record.state is State.COMPLETE
+    return row.record is not None and row.record.state in (State.COMPLETE, State.STOPPED)
 
 
 def _cells(row: SuiteRow) -> list[str]:
@@ -84,6 +86,8 @@ def _cells(row: SuiteRow) -> list[str]:
         return [*head, row.running, "", "", "", "", ""]
     if not _done(row) or record is None:
         return [*head, *_undone(row)]
+    if record.state is State.STOPPED:
+        return [*head, stopped_text(record), "", "", "", clock(row.taken_s), entry.run_id]
     return [
         *head,
         metric_text(record.metric),
@@ -93,6 +97,11 @@ def _cells(row: SuiteRow) -> list[str]:
         "-" if entry.served_by else clock(row.taken_s),
         f"that of {entry.served_by}" if entry.served_by else entry.run_id,
     ]
+
+
+def stopped_text(record: RunRecord) -> str:
+    """Why a run was stopped, without what to do about it: `coldmark runs show` says that."""
+    return record.reason.partition("\n")[0]
 
 
 def _undone(row: SuiteRow) -> list[str]:

@@ -9,7 +9,7 @@ from typing import Any
 from coldmark.core.codec import to_plain
 from coldmark.core.errors import ColdmarkError
 from coldmark.core.nouns import Length, Provenance, Scenario, Severity, State
-from coldmark.core.record import Accuracy, Harness, Metric, RunRecord
+from coldmark.core.record import Accuracy, Harness, Metric, RunRecord, RunSpec
 
 
 def record_json(record: RunRecord, run_dir: str) -> dict[str, Any]:
@@ -87,6 +87,7 @@ def run_text(record: RunRecord, run_dir: str) -> str:
     spec = record.spec
     lines = [
         f"{spec.workload} {spec.scenario} ({spec.suite}, {spec.round})  {_what_ran(record)}",
+        *([f"  tuned      {tuned_text(spec)}"] if spec.tuned else []),
         f"  result     {metric_text(record.metric)}{_metric_name(record.metric)}",
         f"  verdict    {verdict_text(record)}",
     ]
@@ -104,6 +105,13 @@ def run_text(record: RunRecord, run_dir: str) -> str:
     )
     lines.append(f"  source     {record.provenance}; this is not an official MLPerf result")
     return "\n".join(lines)
+
+
+def tuned_text(spec: RunSpec) -> str:
+    """Which settings come from a tuning, and from which."""
+    assert spec.tuned is not None
+    settings = [f"{key.partition('.')[2] or key} {value}" for key, value in spec.tuned.settings.items()]
+    return f"{', '.join(settings)}  (tuned {spec.tuned.when[:10]}, id {spec.tuned.id})"
 
 
 def _what_ran(record: RunRecord) -> str:

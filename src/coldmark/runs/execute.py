@@ -16,12 +16,13 @@ from typing import Any
 import coldmark
 from coldmark.core import errors
 from coldmark.core.codec import dump_json, read_json
-from coldmark.core.errors import ColdmarkError, ConfigError, Interrupted
+from coldmark.core.errors import ColdmarkError, ConfigError, Doomed, Interrupted
 from coldmark.core.nouns import Mode, State
 from coldmark.core.record import RunRecord, RunSpec
 from coldmark.loadgen.child import OUTCOME
 from coldmark.loadgen.progress import Phase
-from coldmark.loadgen.supervise import ChildResult, supervise
+from coldmark.loadgen.supervise import ChildResult, OnProgress, supervise
+from coldmark.runs.doom import watch_for
 from coldmark.runs.resolve import Plan, open_task, refusal, resolve
 from coldmark.runs.telemetry.sample import OnSampler, Sampling, find_sensors, sampled
 from coldmark.runs.telemetry.verdict import with_telemetry
@@ -72,6 +73,7 @@ def execute(
         check(plan)  # refuses what cannot be meant before anything is written
     cache = cache_dir()
     task = open_task(plan, cache)
+    plan = _pinned(plan, task)
     sensors = _sensors(plan)
     held = RunDir.create(root, new_run_id(f"{spec.workload}-{spec.scenario.slug}"))
     try:
@@ -85,12 +87,18 @@ def execute(
 def resume(path: Path, *, on_tick: OnTick | None = None) -> RunRecord:
     """Finish a run that was killed or interrupted: tests that completed are kept, the others are run again.
 
-    Raises ConfigError where there is nothing to finish, or where the software is no longer the same: tests
-    of unlike software are not pooled in one record.
+    Raises ConfigError where there is nothing to finish, where the run was stopped because it could not become
+    VALID, or where the software is no longer the same: tests of unlike software are not pooled in one record.
     """
     record = read_record(path)
     if record.state is State.COMPLETE:
         raise ConfigError("this run is complete", where=str(path), hint="a new one: coldmark run")
+    if record.state is State.STOPPED:
+        raise ConfigError(
+            f"as it is it cannot become VALID: {record.reason}",
+            where=str(path),
+            hint="start a new run with that changed: coldmark run",
+        )
     plan = resolve(record.spec)
     if change := software_change(record, plan):
         raise ConfigError(f"the software has changed: {change}", where=str(path), hint="start a new run")
@@ -103,6 +111,18 @@ def resume(path: Path, *, on_tick: OnTick | None = None) -> RunRecord:
         return _execute_in(held, plan, task, cache, on_tick, sensors)
     finally:
         held.release()
+
+
+def _pinned(plan: Plan, task: Task) -> Plan:
+    """The plan with its calibration by id: every process of this run opens the same one."""
+    if task.quantised is None:
+        return plan
+    options = {**plan.spec.options, "calibration.id": task.quantised.id}
+    return replace(
+        plan,
+        spec=replace(plan.spec, options=options),
+        calibration=replace(plan.calibration, id=task.quantised.id),
+    )
 
 
 def _sensors(plan: Plan) -> Found | None:
@@ -121,7 +141,12 @@ def _execute_in(
 ) -> RunRecord:
     software = software_versions(plan)
     record = RunRecord(
-        run_id=held.path.name, state=State.RUNNING, spec=plan.spec, software=software, started=_now()
+        run_id=held.path.name,
+        state=State.RUNNING,
+        spec=plan.spec,
+        quantised=task.quantised,
+        software=software,
+        started=_now(),
     )
     held.write("spec.json", plan.spec)
     held.write("environment.json", environment())
@@ -166,13 +191,16 @@ def _completed(held: RunDir, mode: Mode) -> TestRun | None:
     return None
 
 
+_STATES = {Interrupted: State.INTERRUPTED, Doomed: State.STOPPED}
+
+
 @contextmanager
 def _recorded_end(held: RunDir, record: RunRecord) -> Iterator[None]:
     """Whatever ends the run early, its record says so."""
     try:
         yield
     except ColdmarkError as error:
-        state = State.INTERRUPTED if isinstance(error, Interrupted) else State.FAILED
+        state = _STATES.get(type(error), State.FAILED)
         held.write(RECORD, replace(record, state=state, reason=str(error), finished=_now()))
         held.seal()
         raise
@@ -206,12 +234,24 @@ def _test(
     )
     if sampling:
         sampling.follow(mode, directory)
-    result = run_child(plan, job, directory, on_tick=on_tick, path=held.path)
+    watch = watch_for(plan, mode, directory)
+    result = run_child(plan, job, directory, on_tick=on_tick, path=held.path, watch=watch)
     return TestRun(directory=directory, outcome=result.outcome)
 
 
-def run_child(plan: Plan, job: Job, directory: Path, *, on_tick: OnTick | None, path: Path) -> ChildResult:
-    """Run a job in `directory`, of the run in `path`. Raises what the child ended with, if not complete."""
+def run_child(
+    plan: Plan,
+    job: Job,
+    directory: Path,
+    *,
+    on_tick: OnTick | None,
+    path: Path,
+    watch: OnProgress | None = None,
+) -> ChildResult:
+    """Run a job in `directory`, of the run in `path`. Raises what the child ended with, if not complete.
+
+    `watch` is shown the child's counters, and raises Doomed to end it.
+    """
     file = directory / "job.json"
     write_whole(file, dump_json(job))
     result = supervise(
@@ -219,11 +259,22 @@ def run_child(plan: Plan, job: Job, directory: Path, *, on_tick: OnTick | None, 
         directory,
         stall_s=plan.harness.stall_s,
         env=child_environment(),
-        on_progress=_ticker(plan, job.mode, on_tick) if on_tick else None,
+        on_progress=_all_of(_ticker(plan, job.mode, on_tick) if on_tick else None, watch),
     )
     if result.state is not State.COMPLETE:
         raise _as_error(result, path)
     return result
+
+
+def _all_of(*watchers: OnProgress | None) -> OnProgress | None:
+    """One watcher that calls those there are, in turn."""
+    given = [watcher for watcher in watchers if watcher]
+
+    def tell(counters: Mapping[str, int]) -> None:
+        for watcher in given:
+            watcher(counters)
+
+    return tell if given else None
 
 
 def child_environment() -> dict[str, str]:

@@ -26,6 +26,12 @@ UNREACHABLE_SHARE = 0.25
 NAIVE_MARGIN = 0.9
 """How much shorter than measured a latency is expected to be, so that LoadGen prepares enough queries."""
 
+TUNED_AGREE = 1.25
+"""How far a tuned rate and the bare rate may be apart to be taken for two readings of one machine."""
+
+TUNED_MARGIN = 1.1
+"""The margin over the higher of two readings that agree."""
+
 OFFLINE_MARGIN = 1.2
 """How much faster than measured Offline is expected to be. LoadGen sizes its one query by it, and a query
 answered before the minimum duration is over makes the run INVALID, whatever slowed the measurement down."""
@@ -38,11 +44,16 @@ have LoadGen prepare billions of queries."""
 
 
 def fill_open(
-    sourced: SourcedSettings, sut: SystemUnderTest, bare_rate: float, known_qps: float | None = None
+    sourced: SourcedSettings,
+    sut: SystemUnderTest,
+    bare_rate: float,
+    known_qps: float | None = None,
+    tuned_qps: float | None = None,
 ) -> SourcedSettings:
     """Settings with every open rate or expected latency set from the bare rate [samples/s].
 
-    `known_qps` is a Server rate that an earlier test of the same run found.
+    `known_qps` is a Server rate that an earlier test of the same run found; `tuned_qps` an Offline rate that
+    tuning read for this configuration.
     """
     settings = sourced.settings
     scenario = settings.scenario
@@ -51,7 +62,8 @@ def fill_open(
         expected = int(max(samples / bare_rate * NAIVE_MARGIN, QUERY_FLOOR_S / 2) * 1e9)
         return sourced.override(AUTO, expected_latency_ns=expected)
     if scenario is Scenario.OFFLINE and settings.target_qps is None:
-        return sourced.override(AUTO, target_qps=float(f"{bare_rate * OFFLINE_MARGIN:.6g}"))
+        rate, how = offline_rate(bare_rate, tuned_qps)
+        return sourced.override(how, target_qps=float(f"{rate:.6g}"))
     if scenario is Scenario.SERVER and settings.target_qps is None:
         if known_qps is not None:
             return sourced.override("the performance test of this run", target_qps=known_qps)
@@ -63,6 +75,17 @@ def fill_open(
         )
         return sourced.override(how, target_qps=float(f"{rate:.6g}"))
     return sourced
+
+
+def offline_rate(bare_rate: float, tuned_qps: float | None) -> tuple[float, str]:
+    """The rate [samples/s] that Offline is expected to reach at the most, and how it was found.
+
+    A tuned rate that agrees with the bare one allows less of a margin, and so a run no longer than needed;
+    one that does not is of another machine, or of this one under other load.
+    """
+    if tuned_qps and 1 / TUNED_AGREE <= tuned_qps / bare_rate <= TUNED_AGREE:
+        return max(bare_rate, tuned_qps) * TUNED_MARGIN, "auto: the tuned rate, checked by the bare rate"
+    return bare_rate * OFFLINE_MARGIN, AUTO
 
 
 def server_rate(

@@ -10,10 +10,11 @@ from coldmark.backends import BACKENDS
 from coldmark.backends.build import Backend
 from coldmark.core.codec import from_strings
 from coldmark.core.errors import ConfigError, did_you_mean
-from coldmark.core.nouns import Mode, Scenario
+from coldmark.core.nouns import Mode, Precision, Scenario
 from coldmark.core.record import RunSpec
 from coldmark.core.settings import SourcedSettings, TestSettings
 from coldmark.rules.book import LengthRule, ScenarioRule, load_book, load_length
+from coldmark.runs.calibrated import CalibrationOptions, with_calibration
 from coldmark.telemetry import SENSORS
 from coldmark.telemetry.options import SamplingOptions
 from coldmark.workloads.task import Task, Workload, find_workload
@@ -41,6 +42,7 @@ class HarnessOptions:
 
     stall_s: float = 120.0  # no completion for so long (or 30 batches long, if that is more) is a stall
     bare_s: float = 1.5  # how long the bare rate is measured, before and again after the test
+    go_on: bool = False  # to its end, though it can no longer become VALID
 
     def __post_init__(self) -> None:
         if not 1 <= self.stall_s <= 86400:
@@ -62,6 +64,7 @@ class Plan:
     rule: ScenarioRule
     length: LengthRule
     test_overrides: dict[str, int] = field(default_factory=dict)
+    calibration: CalibrationOptions = field(default_factory=CalibrationOptions)
     sampling: SamplingOptions = field(default_factory=SamplingOptions)
     sensors: dict[str, Any] = field(default_factory=dict)  # options by family; empty: all by default
 
@@ -97,9 +100,26 @@ def resolve(spec: RunSpec) -> Plan:
         task_options=from_strings(groups["task"], workload.options, where="--set"),
         harness=from_strings(groups["harness"], HarnessOptions, where="--set harness"),
         test_overrides=_test_overrides(groups["test"], spec.scenario),
+        calibration=_calibration(groups["calibration"], spec),
         sampling=from_strings(groups["telemetry"], SamplingOptions, where="--set telemetry"),
         sensors=_sensor_options(groups["sensor"]),
     )
+
+
+def option_groups(options: Mapping[str, str], workload: str, backend: str) -> dict[str, dict[str, str]]:
+    """Options by who owns them (backend, test, harness, task, telemetry, sensor), by their short names.
+
+    Raises ConfigError for a key that neither the workload nor the backend has.
+    """
+    return _split(options, find_workload(workload), BACKENDS.load(backend, where="--backend"))
+
+
+def _calibration(given: Mapping[str, str], spec: RunSpec) -> CalibrationOptions:
+    if given and spec.precision is not Precision.INT8:
+        raise ConfigError(
+            f"{spec.precision} is not calibrated", where="--set calibration", hint="add --precision int8"
+        )
+    return from_strings(given, CalibrationOptions, where="--set calibration")
 
 
 def _sensor_options(given: Mapping[str, str]) -> dict[str, Any]:
@@ -116,6 +136,7 @@ def _split(options: Mapping[str, str], workload: Workload, backend: Backend) -> 
     owners = {f"backend.{f.name}": ("backend", f.name) for f in fields(backend.options)}
     owners |= {f"test.{name}": ("test", name) for name in TEST_KEYS}
     owners |= {f"harness.{f.name}": ("harness", f.name) for f in fields(HarnessOptions)}
+    owners |= {f"calibration.{f.name}": ("calibration", f.name) for f in fields(CalibrationOptions)}
     owners |= {f"telemetry.{f.name}": ("telemetry", f.name) for f in fields(SamplingOptions)}
     owners |= {f.name.replace("_", ".", 1): ("task", f.name) for f in fields(workload.options)}
     groups: dict[str, dict[str, str]] = {
@@ -123,6 +144,7 @@ def _split(options: Mapping[str, str], workload: Workload, backend: Backend) -> 
         "test": {},
         "harness": {},
         "task": {},
+        "calibration": {},
         "telemetry": {},
         "sensor": {},
     }
@@ -165,10 +187,15 @@ def _test_overrides(given: Mapping[str, str], scenario: Scenario) -> dict[str, i
 
 
 def open_task(plan: Plan, cache: Any) -> Task:
-    """The plan's workload with its model source. Raises ConfigError or DataError."""
+    """The plan's workload with its model source, quantised where INT8 is asked for.
+
+    Raises ConfigError or DataError.
+    """
     task = plan.workload.open(
         plan.spec.model, plan.task_options, cache=cache, need_model=plan.backend.needs_model
     )
+    if plan.spec.precision is Precision.INT8:
+        task = with_calibration(task, plan.spec, plan.calibration, cache)
     refused = refusal(plan, task)
     if refused and plan.spec.modes == (Mode.ACCURACY,):
         raise ConfigError(

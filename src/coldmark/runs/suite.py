@@ -12,17 +12,21 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from coldmark.core.errors import ColdmarkError, ConfigError, Interrupted, did_you_mean
+from coldmark.core.errors import ColdmarkError, ConfigError, Doomed, Interrupted, did_you_mean
 from coldmark.core.nouns import State
 from coldmark.core.record import RunRecord, RunSpec
 from coldmark.core.suite import SuiteEntry, SuiteRecord, SuiteSpec
 from coldmark.rules.book import RuleBook, load_book, load_length
 from coldmark.runs.execute import OnTick, execute, resume, software_versions
 from coldmark.runs.resolve import Plan, open_task, resolve
+from coldmark.runs.tuned import with_tuned
 from coldmark.store.rundir import read_record
 from coldmark.store.suites import held_suite, read_suite, write_suite
 from coldmark.workloads.cache import cache_dir
 from coldmark.workloads.task import workloads
+
+SETTLED = (State.COMPLETE, State.STOPPED)
+"""What a run may be and is not run again, unless that is asked for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +40,8 @@ class Line:
 
     @property
     def done(self) -> bool:
-        return self.record is not None and self.record.state is State.COMPLETE
+        """Whether nothing is left to do: it is complete, or was stopped as it could not become VALID."""
+        return self.record is not None and self.record.state in SETTLED
 
 
 OnChange = Callable[[Sequence[Line], int], None]
@@ -111,6 +116,11 @@ def run_spec(spec: SuiteSpec, entry: SuiteEntry) -> RunSpec:
     )
 
 
+def _tuned(run: RunSpec, spec: SuiteSpec, root: Path) -> RunSpec:
+    """With what was tuned for it here, unless the suite is to be run untuned."""
+    return run if spec.untuned else with_tuned(run, root, spec.given)[0]
+
+
 def check_scopes(spec: SuiteSpec, entries: Sequence[SuiteEntry]) -> None:
     """Every scope of an option is one of the suite's. Raises ConfigError."""
     known = {e.benchmark for e in entries} | {e.name for e in entries} | {e.scenario.value for e in entries}
@@ -124,7 +134,7 @@ def plan_suite(spec: SuiteSpec, root: Path, name: str) -> list[Line]:
     """What the suite would run and what of it is done. Raises ConfigError before anything is written."""
     entries = demanded(spec)
     check_scopes(spec, entries)
-    plans = {e.name: resolve(run_spec(spec, e)) for e in entries}
+    plans = {e.name: resolve(_tuned(run_spec(spec, e), spec, root)) for e in entries}
     begun = read_suite(root, name)
     found = {e.name: e for e in _same(begun, spec, name).entries} if begun else {}
     return [_line(root, found.get(e.name, e), plans) for e in entries]
@@ -132,7 +142,7 @@ def plan_suite(spec: SuiteSpec, root: Path, name: str) -> list[Line]:
 
 def _same(record: SuiteRecord, spec: SuiteSpec, name: str) -> SuiteRecord:
     """A suite's file, if it is of this spec but for the choice of benchmarks. Raises ConfigError."""
-    if replace(record.spec, only=()) != replace(spec, only=()):
+    if replace(record.spec, only=(), given=()) != replace(spec, only=(), given=()):
         raise ConfigError(
             f"the suite {name!r} was begun with other settings",
             where="--name",
@@ -201,7 +211,7 @@ def run_suite(
     """
     entries = demanded(spec)
     check_scopes(spec, entries)
-    plans = {e.name: resolve(run_spec(spec, e)) for e in entries}
+    plans = {e.name: resolve(_tuned(run_spec(spec, e), spec, root)) for e in entries}
     for plan in plans.values():
         open_task(plan, cache_dir())  # a missing file is known before an hour of work
     with held_suite(root, name):
@@ -238,10 +248,10 @@ class _State:
         plan = self._plans[entry.name]
         have = self._entries.get(entry.name, entry)
         record = _record(self._root, have.run_id)
-        if record and record.state is State.COMPLETE and record.software == software_versions(plan):
+        if record and record.state in SETTLED and record.software == software_versions(plan):
             if record.verdict == "VALID" or not self._retry:
                 return
-            record = None  # complete and INVALID: a new run, not this one resumed
+            record = None  # it came out INVALID: a new run, not this one resumed
         if serving := self._serving(plan):
             self._put(replace(entry, run_id=serving.run_id, served_by=serving.benchmark))
             return
@@ -249,6 +259,8 @@ class _State:
             self._run(entry, plan, None if have.served_by else record, on_tick)
         except Interrupted:
             raise
+        except Doomed:
+            return  # its record says why
         except ColdmarkError as error:
             self._put(replace(self._entries.get(entry.name, entry), error=str(error)))
 
@@ -270,7 +282,7 @@ class _State:
         return None
 
     def _run(self, entry: SuiteEntry, plan: Plan, begun: RunRecord | None, on_tick: OnTick | None) -> None:
-        if begun and begun.state is not State.COMPLETE and begun.software == software_versions(plan):
+        if begun and begun.state not in SETTLED and begun.software == software_versions(plan):
             self._put(replace(entry, run_id=begun.run_id))
             resume(self._root / begun.run_id, on_tick=on_tick)
             return
@@ -296,7 +308,8 @@ class _State:
 
 def left_s(lines: Sequence[Line]) -> float | None:
     """About how long what is left takes, by what the runs so far took beyond their least; None at first."""
-    beyond = [taken_s(line.record) - line.least_s for line in lines if line.done and not line.entry.served_by]
+    whole = [x for x in lines if x.record and x.record.state is State.COMPLETE and not x.entry.served_by]
+    beyond = [taken_s(line.record) - line.least_s for line in whole]
     if not beyond:
         return None
     mean = sum(max(0.0, b) for b in beyond) / len(beyond)

@@ -13,7 +13,7 @@ from typing import Any
 
 from coldmark.backends.build import BuildRequest
 from coldmark.core.codec import dump_json, from_plain, read_json
-from coldmark.core.nouns import Mode, Scenario
+from coldmark.core.nouns import Mode, Precision, Scenario
 from coldmark.core.record import RunSpec
 from coldmark.core.settings import SourcedSettings
 from coldmark.core.sut import Model, SystemUnderTest
@@ -59,7 +59,7 @@ def _run(child: Child, job: Job, directory: Path) -> dict[str, Any]:
     child.phase(Phase.LOADING)
     plan = resolve(job.spec)
     task = open_task(plan, Path(job.cache))
-    sut = _build(plan, task)
+    sut = build_sut(plan, task)
     sourced = job.settings or base_settings(plan, task, job.mode)
     child.phase(Phase.WARMING)
     test = _Deferred()
@@ -67,7 +67,8 @@ def _run(child: Child, job: Job, directory: Path) -> dict[str, Any]:
     child.phase(Phase.BARE)
     samples = sourced.settings.samples_per_query or 1
     before = job.known_bare_rate or sut.bare_rate(plan.harness.bare_s, samples)
-    sourced = fill_open(sourced, sut, before, job.known_qps)
+    tuned = plan.spec.tuned.expected_qps if plan.spec.tuned else None
+    sourced = fill_open(sourced, sut, before, job.known_qps, tuned)
     write_whole(directory / "settings.json", dump_json(sourced))
     child.progress.set("patience_ms", int(1000 * STALL_BATCHES * _batch_s(sut, before)))
     child.progress.set("expected", _expected_samples(plan, task, job.mode, sourced))
@@ -107,7 +108,8 @@ class _Deferred:
         self.target.complete(ids, answers)
 
 
-def _build(plan: Plan, task: Task) -> SystemUnderTest:
+def build_sut(plan: Plan, task: Task) -> SystemUnderTest:
+    """The SUT of a plan, not yet started. Raises BackendError."""
     model = task.model or Model(path=Path(), inputs=(), outputs=(), finish=lambda outputs, indices: [])
     return plan.backend.build(
         BuildRequest(
@@ -117,6 +119,7 @@ def _build(plan: Plan, task: Task) -> SystemUnderTest:
             precision=plan.spec.precision,
             options=plan.backend_options,
             samples_per_query=plan.rule.book.samples_per_query,
+            floating=task.quantised.floating if task.quantised else Precision.FP32,
         )
     )
 

@@ -70,3 +70,18 @@ def carries(
         if term < 1e-12 * total:
             break
     return largest + math.log(total) <= math.log(1 - confidence)
+
+
+def most_over(queries: int, percentile: float, *, confidence: float = 0.99, tolerance: float = 0.0) -> int:
+    """Most queries beyond the bound with which so many in all still carry the claim; -1 where none do."""
+
+    def holds(over: int) -> bool:
+        return carries(queries, over, percentile, confidence=confidence, tolerance=tolerance)
+
+    if not holds(0):
+        return -1
+    low, high = 0, int(queries * (1 - percentile + tolerance)) + 1  # from that share on no claim is carried
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if holds(middle) else (low, middle)
+    return low

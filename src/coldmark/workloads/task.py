@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from coldmark.core.calibration import Quantisation
 from coldmark.core.codec import read_toml
 from coldmark.core.errors import ConfigError, did_you_mean
 from coldmark.core.sut import Model, Pipeline, SampleLibrary
@@ -55,6 +56,22 @@ Scorer = Callable[[NDArray[np.int64], Sequence[bytes]], Score]
 Whoever judges an accuracy asks for the complete set first; TEST01 scores a part of it, where a metric can."""
 
 
+Identity = Callable[[int], str]
+"""Sample index -> what a sample is, told without loading it: a digest of its content, the seed and index it
+is drawn from, or its name in an official set. Equal samples have equal ones, in whatever set they stand."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """What a workload knows about quantising its networks; the names are those of its ONNX graphs."""
+
+    transformer: bool = False  # attention and layer norms need other places of quantisation than convolutions
+    skip: tuple[str, ...] = ()  # networks of the pipeline that are left as they are
+    keep: tuple[str, ...] = ()  # regular expressions of node names that stay in floating point
+    methods: tuple[str, ...] = ()  # methods to try, in this order; empty: those of the backend
+    samples: int = 300  # calibration samples where nothing else is asked for
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
     """A workload opened with one model source: what to run, on what, and how to score it."""
@@ -67,8 +84,25 @@ class Task:
     refusal: str = ""  # why accuracy is refused, where it is
     official: bool = False  # MLPerf's own model file and data set
     calibration: Callable[[], Task] | None = None  # the same model on samples one may calibrate with
+    identity: Identity | None = None  # what tells samples apart, so that two sets can be compared
+    quantised: Quantisation | None = None  # what the networks of `model` are, where they are quantised
+    overlap: str = ""  # of a calibration set: the clause by which it may hold samples of the evaluation set
+    recipe: Recipe | None = None  # how its networks are quantised; None: in the usual way
     facts: dict[str, str] = field(default_factory=dict)  # what stands in the record
     warnings: tuple[str, ...] = ()  # doubts about model or data that a result must carry
+
+
+def calibrated(task: Task, calibration: Callable[[], Task]) -> Task:
+    """`task`, which can be opened on its calibration set too.
+
+    Opening that set raises ConfigError where a path was not given, DataError where data is amiss.
+    """
+    return replace(task, calibration=lambda: replace(calibration(), gate=None, warnings=()))
+
+
+def drawn(name: str, seed: int) -> Identity:
+    """Identity of what is drawn from seed and index alone."""
+    return lambda index: f"{name} {seed} {index}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,6 +13,8 @@ from coldmark.workloads.bert.samples import PERFORMANCE_COUNT
 from coldmark.workloads.cache import materialise
 
 SAMPLE_SEED = 384
+CALIBRATION_SEED = 385
+CALIBRATION_COUNT = 100  # as many as in MLPerf's lists
 FIRST_WORD = 1000  # numbers below are marks and single characters in BERT's vocabulary
 QUESTION = (8, 24)  # pieces, from and below
 PASSAGE = (60, 5.0)  # shortest, and the shape of the gamma distribution of the rest
@@ -32,13 +34,13 @@ def weights_and_graph(cache: Path, config: Config = LARGE, seed: int = architect
 
 
 def random_features(
-    config: Config = LARGE, form: Form = OFFICIAL, count: int = PERFORMANCE_COUNT
+    config: Config = LARGE, form: Form = OFFICIAL, count: int = PERFORMANCE_COUNT, seed: int = SAMPLE_SEED
 ) -> Features:
     """Sequences of random pieces whose lengths scatter about as those of SQuAD do: nothing to be right about.
 
     The lengths matter only where sequences are not padded; no length is taken from SQuAD itself.
     """
-    rng = np.random.default_rng(SAMPLE_SEED)
+    rng = np.random.default_rng(seed)
     question = rng.integers(*QUESTION, size=count)
     shortest, shape = PASSAGE
     passage = shortest + rng.gamma(shape, (PASSAGE_MEAN - shortest) / shape, count)

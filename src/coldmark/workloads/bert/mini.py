@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache as remembered
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from coldmark.workloads.bert.scoring import scorer
 from coldmark.workloads.bert.squad import Example
 from coldmark.workloads.onnx_file import inspect
 from coldmark.workloads.sources import check_shipped, shipped
-from coldmark.workloads.task import Gate, Task
+from coldmark.workloads.task import Gate, Task, calibrated
 
 PACKAGE = "coldmark.workloads.bert"
 
@@ -153,22 +153,29 @@ def open_mini(ratio: float, *, padded: bool) -> Task:
 def on_heldout(path: Path, facts: MiniFile, ratio: float, *, padded: bool, record: dict[str, str]) -> Task:
     """A model of mini's form on the held-out questions."""
     signature = inspect(path)
+    file = reader(path, signature, FORM.sequence)
     held = facts.heldout
+
+    def on(seed: int, asked: QuestionSet) -> Task:
+        library = FeatureLibrary(f"passages-{seed}", asked.features)
+        return Task(
+            model=pipeline(file, library, padded=padded),
+            library=library,
+            samples=len(asked.features),
+            scorer=scorer(asked.examples, asked.features, vocabulary()),
+            gate=mini_gate(facts, ratio),
+            facts={
+                "model_sha256": signature.sha256,
+                **record,
+                **sequence_facts(asked.features, facts.sizes.config, padded=padded),
+            },
+            identity=library.identity,
+        )
+
     asked = question_set(held.heldout_seed, held.heldout_passages)
-    library = FeatureLibrary(f"passages-{held.heldout_seed}", asked.features)
-    return Task(
-        model=pipeline(reader(path, signature, FORM.sequence), library, padded=padded),
-        library=library,
-        samples=len(asked.features),
-        scorer=scorer(asked.examples, asked.features, vocabulary()),
-        gate=mini_gate(facts, ratio),
-        facts={
-            "model_sha256": signature.sha256,
-            **record,
-            **sequence_facts(asked.features, facts.sizes.config, padded=padded),
-        },
-        warnings=() if asked.sha256 == held.heldout_sha256 else (OTHER_SET,),
-    )
+    task = on(held.heldout_seed, asked)
+    doubts = () if asked.sha256 == held.heldout_sha256 else (OTHER_SET,)
+    return calibrated(replace(task, warnings=doubts), lambda: on(CALIBRATION_SEED, calibration_set()))
 
 
 def sequence_facts(features: Features, config: Config | None, *, padded: bool) -> dict[str, str]:

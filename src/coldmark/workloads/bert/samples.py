@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -35,6 +36,11 @@ class FeatureLibrary:
 
     def unload(self, indices: Indices) -> None:
         self._loaded[indices] = False
+
+    def identity(self, index: int) -> str:
+        """SHA-256 of a sequence's pieces."""
+        f = self.features
+        return hashlib.sha256(f.ids[index, : f.length[index]].astype("<i8").tobytes()).hexdigest()
 
     def check(self, indices: Indices) -> None:
         """Raises RunError when one of these samples is not loaded."""

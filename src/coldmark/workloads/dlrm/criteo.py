@@ -3,6 +3,9 @@
 Two forms are read: `terabyte_processed_test.bin` (a row of 40 little-endian int32 a pair: click, 13 counts,
 26 categories) and `day_23_reordered.npz` (arrays y, X_int, X_cat of the whole day), of which the first half
 is written in the first form once. Categories are taken modulo 40 million, counts as log(count + 1).
+
+MLPerf's calibration set is the first 128 000 pairs of the other half, from the same arrays or from
+`terabyte_processed_val.bin`, in which the reference keeps that half.
 """
 
 from __future__ import annotations
@@ -20,21 +23,26 @@ from coldmark.core.errors import DataError
 from coldmark.workloads.cache import materialise
 from coldmark.workloads.dlrm.pairs import Columns, check_categories
 from coldmark.workloads.dlrm.shape import DENSE, TABLES, log_counts
+from coldmark.workloads.lists import fingerprint
 
 BIN_NAME = "terabyte_processed_test.bin"
+OTHER_HALF_NAME = "terabyte_processed_val.bin"
 NPZ_NAME = "day_23_reordered.npz"
 WIDTH = 1 + DENSE + TABLES
 MODULO = 40_000_000
 BLOCK = 1 << 18  # pairs converted at a time
+CALIBRATION_PAIRS = 128_000
 
 _COLUMNS = {"y": (0, 1), "X_int": (1, 1 + DENSE), "X_cat": (1 + DENSE, WIDTH)}
 
 
 class CriteoLog:
-    """The pairs of the test half, left on disk until they are read."""
+    """The pairs of the test half, or of the calibration set, left on disk until they are read."""
 
-    def __init__(self, folder: Path, rows: tuple[int, ...], cache: Path) -> None:
-        self._path = _binary(folder, cache)
+    def __init__(
+        self, folder: Path, rows: tuple[int, ...], cache: Path, *, calibration: bool = False
+    ) -> None:
+        self._path = _binary(folder, cache, calibration)
         size = self._path.stat().st_size
         if size == 0 or size % (4 * WIDTH):
             raise DataError(
@@ -42,11 +50,19 @@ class CriteoLog:
                 where=str(self._path),
                 hint="is the file truncated?",
             )
-        self._pairs = np.memmap(self._path, "<i4", "r", shape=(size // (4 * WIDTH), WIDTH))
+        pairs = size // (4 * WIDTH)
+        if calibration:
+            pairs = min(pairs, CALIBRATION_PAIRS)
+        self._pairs = np.memmap(self._path, "<i4", "r", shape=(pairs, WIDTH))
         self._rows = rows
+        self._print = fingerprint(self._path)
 
     def __len__(self) -> int:
         return len(self._pairs)
+
+    def identity(self, begin: int) -> str:
+        """What the pair at `begin` is: its file's content and its place there."""
+        return f"{self._print} {begin}"
 
     def clicked(self) -> NDArray[np.bool_]:
         """The truth of all pairs, out of the whole file."""
@@ -69,32 +85,41 @@ class CriteoLog:
         return log_counts(counts), np.ascontiguousarray(category), click.astype(np.float32)
 
 
-def _binary(folder: Path, cache: Path) -> Path:
+def _binary(folder: Path, cache: Path, calibration: bool) -> Path:
     """The binary file in the folder, or the one made of the day's arrays."""
     if not folder.is_dir():
         raise DataError(
             "no such folder", where=str(folder), hint="data.path is the preprocessed Criteo folder"
         )
-    if (folder / BIN_NAME).is_file():
-        return folder / BIN_NAME
+    name = OTHER_HALF_NAME if calibration else BIN_NAME
+    if (folder / name).is_file():
+        return folder / name
     day = folder / NPZ_NAME
     if not day.is_file():
-        raise DataError(f"holds neither {BIN_NAME} nor {NPZ_NAME}", where=str(folder))
+        raise DataError(
+            f"holds neither {name} nor {NPZ_NAME}",
+            where=str(folder),
+            hint="calibration.data is the folder where one of them lies" if calibration else None,
+        )
     facts = day.stat()
-    made = cache / "dlrm" / f"criteo-{facts.st_size}-{facts.st_mtime_ns}.bin"
-    return materialise(made, lambda aside: _convert(day, aside))
+    suffix = "-calibration" if calibration else ""
+    made = cache / "dlrm" / f"criteo-{facts.st_size}-{facts.st_mtime_ns}{suffix}.bin"
+    return materialise(made, lambda aside: _convert(day, aside, calibration))
 
 
-def _convert(day: Path, path: Path) -> None:
-    """Write the first half of a day as rows of 40 int32, a block at a time."""
+def _convert(day: Path, path: Path, calibration: bool) -> None:
+    """Write the first half of a day, or the calibration pairs, as rows of 40 int32, a block at a time."""
     try:
         with zipfile.ZipFile(day) as archive:
             pairs = _length(archive, day)
             half = math.ceil(pairs / 2)
-            out = np.memmap(path, "<i4", "w+", shape=(half, WIDTH))
+            begin, end = (half, min(pairs, half + CALIBRATION_PAIRS)) if calibration else (0, half)
+            if begin == end:
+                raise DataError(f"{pairs} pairs have no second half to calibrate on", where=str(day))
+            out = np.memmap(path, "<i4", "w+", shape=(end - begin, WIDTH))
             for name, (first, last) in _COLUMNS.items():
                 with archive.open(f"{name}.npy") as stream:
-                    _copy(stream, out[:, first:last], pairs, f"{day}:{name}")
+                    _copy(stream, out[:, first:last], pairs, begin, f"{day}:{name}")
             out.flush()
     except (zipfile.BadZipFile, KeyError, EOFError, ValueError) as error:
         raise DataError(f"cannot read the day's arrays: {error}", where=str(day)) from None
@@ -120,23 +145,29 @@ def _header(stream: IO[bytes], where: str) -> tuple[tuple[int, ...], bool, np.dt
     return shape, fortran, dtype
 
 
-def _copy(stream: IO[bytes], out: NDArray[np.int32], pairs: int, where: str) -> None:
-    """Copy the first rows of a stored array [pairs, columns] into `out`, in either storage order."""
+def _copy(stream: IO[bytes], out: NDArray[np.int32], pairs: int, first: int, where: str) -> None:
+    """Copy rows from `first` on of a stored array [pairs, columns] into `out`, in either storage order."""
     shape, fortran, dtype = _header(stream, where)
-    half, columns = out.shape
+    count, columns = out.shape
     if shape[0] != pairs or int(np.prod(shape[1:], dtype=np.int64)) != columns:
         raise DataError(f"has shape {shape}, expected ({pairs}, {columns})", where=where)
     width = 1 if fortran else columns
     for column in range(columns if fortran else 1):
-        for begin in range(0, half, BLOCK):
-            end = min(begin + BLOCK, half)
+        _skip(stream, first * width * dtype.itemsize)
+        for begin in range(0, count, BLOCK):
+            end = min(begin + BLOCK, count)
             block = np.frombuffer(_exactly(stream, (end - begin) * width * dtype.itemsize), dtype)
             if fortran:
                 out[begin:end, column] = block
             else:
                 out[begin:end] = block.reshape(-1, columns)
         if fortran:
-            _exactly(stream, (pairs - half) * dtype.itemsize)
+            _skip(stream, (pairs - first - count) * dtype.itemsize)
+
+
+def _skip(stream: IO[bytes], size: int) -> None:
+    for begin in range(0, size, BLOCK * 4):
+        _exactly(stream, min(BLOCK * 4, size - begin))
 
 
 def _exactly(stream: IO[bytes], size: int) -> bytes:

@@ -16,6 +16,8 @@ from coldmark.workloads.dlrm.shape import log_counts, sample_sizes
 VERSION = 1
 """Part of the file's name: a change of `clicks.draw` needs a new one."""
 
+CALIBRATION_SAMPLES = 474  # 128 000 pairs or so, as many as in MLPerf's calibration set
+
 
 class HeldoutLog:
     """A drawn log of samples. `sha256` is over counts, categories and clicks in order."""

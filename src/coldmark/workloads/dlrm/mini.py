@@ -15,12 +15,12 @@ from coldmark.workloads.cache import materialise
 from coldmark.workloads.dlrm import scores
 from coldmark.workloads.dlrm.architecture import Config
 from coldmark.workloads.dlrm.graph import Split, split, write
-from coldmark.workloads.dlrm.heldout import HeldoutLog
+from coldmark.workloads.dlrm.heldout import CALIBRATION_SAMPLES, HeldoutLog, calibration_log
 from coldmark.workloads.dlrm.lanes import pipeline, work_facts
 from coldmark.workloads.dlrm.pairs import PairSource
 from coldmark.workloads.onnx_file import inspect
 from coldmark.workloads.sources import check_shipped, shipped
-from coldmark.workloads.task import Gate, Task, gate_ratio
+from coldmark.workloads.task import Gate, Task, calibrated, gate_ratio
 
 PACKAGE = "coldmark.workloads.dlrm"
 
@@ -92,19 +92,28 @@ def _shipped_model(facts: MiniFile) -> Whole:
 
 def open_mini(workload: str, cache: Path, need_model: bool) -> Task:
     facts = mini_file()
-    data = heldout(facts, cache)
-    model = _shipped_model(facts).over(data["library"], cache) if need_model else None
-    return Task(
-        model=model,
-        gate=mini_gate(workload, facts),
-        facts={
-            "model_sha256": facts.sha256,
-            "weights": "trained for this project on drawn click logs",
-            "best_possible_auc_percent": f"{facts.heldout.best_possible_auc_percent:.3f}",
-            **work_facts(mini_config(facts), data["library"]),
-        },
-        **data,
-    )
+    whole = _shipped_model(facts) if need_model else None
+    record = {
+        "model_sha256": facts.sha256,
+        "weights": "trained for this project on drawn click logs",
+        "best_possible_auc_percent": f"{facts.heldout.best_possible_auc_percent:.3f}",
+    }
+    return on_drawn(workload, whole, mini_config(facts), record, cache)
+
+
+def on_drawn(workload: str, whole: Whole | None, config: Config, record: dict[str, str], cache: Path) -> Task:
+    """A model of mini's tables on the evaluation log."""
+    facts = mini_file()
+
+    def on(data: dict[str, Any]) -> Task:
+        return Task(
+            model=whole.over(data["library"], cache) if whole else None,
+            gate=mini_gate(workload, facts),
+            facts={**record, **work_facts(config, data["library"])},
+            **data,
+        )
+
+    return calibrated(on(heldout(facts, cache)), lambda: on(calibration(cache)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,9 +158,19 @@ def heldout(facts: MiniFile, cache: Path) -> dict[str, Any]:
     """Samples and scorer of the evaluation log, drawn once and kept."""
     held = facts.heldout
     log = HeldoutLog(held.heldout_seed, held.heldout_samples, cache)
+    return _set(log) | {"warnings": () if log.sha256 == held.heldout_sha256 else (OTHER_LOG,)}
+
+
+def calibration(cache: Path) -> dict[str, Any]:
+    """Samples and scorer of the calibration log."""
+    return _set(calibration_log(CALIBRATION_SAMPLES, cache))
+
+
+def _set(log: HeldoutLog) -> dict[str, Any]:
+    library = log.library()
     return {
-        "library": log.library(),
-        "samples": held.heldout_samples,
+        "library": library,
+        "samples": library.count,
         "scorer": scores.area(log.bounds, lambda: log.clicked),
-        "warnings": () if log.sha256 == held.heldout_sha256 else (OTHER_LOG,),
+        "identity": library.identity,
     }

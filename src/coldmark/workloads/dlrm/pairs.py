@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from typing import Protocol
 
@@ -48,6 +49,13 @@ class PairLibrary:
     def sizes(self, indices: Indices) -> NDArray[np.int64]:
         return np.asarray(self._bounds[indices + 1] - self._bounds[indices])
 
+    def identity(self, index: int) -> str:
+        """SHA-256 of a sample's pairs."""
+        found = hashlib.sha256()
+        for column in self._read(int(self._bounds[index]), int(self._bounds[index + 1])):
+            found.update(np.ascontiguousarray(column).data)
+        return found.hexdigest()
+
     def start(self, index: int) -> int:
         found = int(self._starts[index])
         if found < 0:
@@ -84,6 +92,7 @@ class WindowLibrary:
     def __init__(self, name: str, sizes: NDArray[np.int64], make: Callable[[], Columns], pool: int) -> None:
         self.name = name
         self.count = self.performance_count = len(sizes)
+        self.pool = pool
         self._sizes = sizes
         # A stride without a common divisor with most pools spreads the windows over all of it.
         self._starts = np.arange(len(sizes), dtype=np.int64) * 7919 % (pool - int(sizes.max()) + 1)

@@ -39,6 +39,10 @@ class HeldoutSet:
         start = int(self._ends[index - 1]) if index else 0
         return self._bytes[start : int(self._ends[index])].tobytes()
 
+    def identity(self, index: int) -> str:
+        """sha256 of the encoded image."""
+        return hashlib.sha256(self.jpeg(index)).hexdigest()
+
 
 def _write(path: Path, seed: int, count: int) -> None:
     drawn = [draw(seed, index) for index in range(count)]

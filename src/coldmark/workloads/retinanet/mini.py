@@ -7,13 +7,15 @@ from pathlib import Path
 from typing import Any
 
 from coldmark.core.codec import read_toml
+from coldmark.core.sut import Model
 from coldmark.workloads.onnx_file import inspect
 from coldmark.workloads.retinanet.heads import small_model
 from coldmark.workloads.retinanet.heldout import HeldoutSet
+from coldmark.workloads.retinanet.scenes import CALIBRATION_COUNT, CALIBRATION_SEED
 from coldmark.workloads.retinanet.score import mean_ap_scorer
 from coldmark.workloads.rows import RowLibrary
 from coldmark.workloads.sources import check_shipped, shipped
-from coldmark.workloads.task import Gate, Task, gate_ratio
+from coldmark.workloads.task import Gate, Task, calibrated, drawn, gate_ratio
 
 PACKAGE = "coldmark.workloads.retinanet"
 
@@ -79,17 +81,24 @@ def open_mini(workload: str, cache: Path) -> Task:
     path = shipped(PACKAGE, "mini.onnx")
     signature = inspect(path)
     check_shipped(path, signature.sha256, facts.sha256)
-    return Task(
-        model=small_model(path, signature),
-        gate=mini_gate(workload, facts),
-        facts={
-            "model_sha256": signature.sha256,
-            "weights": "trained for this project on drawn scenes",
-            "macs_per_sample": str(facts.macs_per_sample),
-        },
-        **heldout(
-            facts.heldout.heldout_seed, facts.heldout.heldout_count, cache, facts.heldout.heldout_sha256
-        ),
+    record = {
+        "model_sha256": signature.sha256,
+        "weights": "trained for this project on drawn scenes",
+        "macs_per_sample": str(facts.macs_per_sample),
+    }
+    return on_drawn(workload, small_model(path, signature), record, facts, cache)
+
+
+def on_drawn(workload: str, model: Model, record: dict[str, str], facts: MiniFile, cache: Path) -> Task:
+    """A model of mini's form on the held-out scenes."""
+    held = facts.heldout
+
+    def on(data: dict[str, Any]) -> Task:
+        return Task(model=model, gate=mini_gate(workload, facts), facts=record, **data)
+
+    return calibrated(
+        on(heldout(held.heldout_seed, held.heldout_count, cache, held.heldout_sha256)),
+        lambda: on(heldout(CALIBRATION_SEED, CALIBRATION_COUNT, cache, "")),
     )
 
 
@@ -105,7 +114,7 @@ def mini_gate(workload: str, facts: MiniFile) -> Gate:
 
 
 def heldout(seed: int, count: int, cache: Path, sha256: str) -> dict[str, Any]:
-    """Samples and scorer of a set of drawn scenes, and a warning where its pixels are not as they were."""
+    """Samples and scorer of a set of drawn scenes, and a warning where its pixels are not `sha256`."""
     scenes = HeldoutSet(seed, count, cache)
     shape = scenes.preprocessed(0).shape
     return {
@@ -114,5 +123,6 @@ def heldout(seed: int, count: int, cache: Path, sha256: str) -> dict[str, Any]:
         ),
         "samples": count,
         "scorer": mean_ap_scorer(scenes.images, scenes.truth),
-        "warnings": () if scenes.sha256 == sha256 else (OTHER_SET,),
+        "identity": drawn("scene", seed),
+        "warnings": (OTHER_SET,) if sha256 and scenes.sha256 != sha256 else (),
     }

@@ -15,12 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from coldmark.core.errors import DataError
+from coldmark.workloads.lists import fingerprint, listed_files
 from coldmark.workloads.retinanet.mean_ap import Truth
 from coldmark.workloads.retinanet.preprocess import preprocess
 from coldmark.workloads.retinanet.score import Images
 
 ANNOTATIONS = "annotations/openimages-mlperf.json"
 FOLDER = "validation/data"
+TRAINING_FOLDER = "train/data"
 MAX_JSON_BYTES = 256 * 1024 * 1024
 MAX_IMAGE_BYTES = 64 * 1024 * 1024
 MAX_SIDE = 1 << 16
@@ -55,17 +57,13 @@ class OpenImages:
     def __len__(self) -> int:
         return len(self._paths)
 
+    def identity(self, index: int) -> str:
+        """What the file of the image at `index` holds."""
+        return fingerprint(self._paths[index])
+
     def preprocessed(self, index: int, side: int) -> NDArray[np.float32]:
         """The image at `index`, [3, side, side]. Raises DataError with its file and entry when corrupt."""
-        path, where = self._paths[index], f"{self._json}: images[{index}]"
-        try:
-            if path.stat().st_size > MAX_IMAGE_BYTES:
-                raise DataError(
-                    f"the image {path.name} is larger than {MAX_IMAGE_BYTES >> 20} MiB", where=where
-                )
-            return preprocess(path.read_bytes(), side)
-        except (ValueError, OSError) as error:
-            raise DataError(f"the image {path.name} cannot be decoded: {error}", where=where) from None
+        return _preprocessed(self._paths[index], side, f"{self._json}: images[{index}]")
 
     def _list(self, data: Any, key: str) -> list[Any]:
         found = data.get(key) if isinstance(data, dict) else None
@@ -106,6 +104,39 @@ class OpenImages:
             np.array(boxes, np.float64).reshape(-1, 4),
             np.array(crowd, np.bool_),
         )
+
+
+class ListedImages:
+    """Images without annotations, as MLPerf's calibration list names them.
+
+    They lie in `folder`, or below it in train/data, where the official script puts them. Raises DataError for
+    one that is missing.
+    """
+
+    def __init__(self, folder: Path, path: Path) -> None:
+        below = folder / TRAINING_FOLDER
+        self._list = path
+        self._paths = listed_files(below if below.is_dir() else folder, path)
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+    def identity(self, index: int) -> str:
+        """What the file of the image at `index` holds."""
+        return fingerprint(self._paths[index])
+
+    def preprocessed(self, index: int, side: int) -> NDArray[np.float32]:
+        """The image at `index`, [3, side, side]. Raises DataError with its file when corrupt."""
+        return _preprocessed(self._paths[index], side, str(self._list))
+
+
+def _preprocessed(path: Path, side: int, where: str) -> NDArray[np.float32]:
+    try:
+        if path.stat().st_size > MAX_IMAGE_BYTES:
+            raise DataError(f"the image {path.name} is larger than {MAX_IMAGE_BYTES >> 20} MiB", where=where)
+        return preprocess(path.read_bytes(), side)
+    except (ValueError, OSError) as error:
+        raise DataError(f"the image {path.name} cannot be decoded: {error}", where=where) from None
 
 
 def _read(folder: Path, path: Path) -> Any:

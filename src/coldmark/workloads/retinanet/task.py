@@ -9,33 +9,35 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from coldmark.core.sut import RowSource
 from coldmark.workloads.cache import materialise
-from coldmark.workloads.onnx_file import inspect
+from coldmark.workloads.onnx_file import Signature, inspect
 from coldmark.workloads.retinanet.architecture import FULL, MINI, SEED
 from coldmark.workloads.retinanet.heads import full_model, gives_detections, image_side, small_model
-from coldmark.workloads.retinanet.mini import heldout, mini_file, mini_gate, open_mini
-from coldmark.workloads.retinanet.openimages import OpenImages
+from coldmark.workloads.retinanet.mini import mini_file, on_drawn, open_mini
+from coldmark.workloads.retinanet.openimages import ListedImages, OpenImages
 from coldmark.workloads.retinanet.preprocess import from_pixels
 from coldmark.workloads.retinanet.scenes import draw
 from coldmark.workloads.retinanet.score import mean_ap_scorer
 from coldmark.workloads.retinanet.sizes import macs
 from coldmark.workloads.rows import RowLibrary
 from coldmark.workloads.sources import SEEDED, needed, own_model
-from coldmark.workloads.task import Gate, Task, gate_ratio
+from coldmark.workloads.task import Gate, Task, calibrated, drawn, gate_ratio
 
 PERFORMANCE_COUNT = 64  # the round's own number of samples in memory
 SCENE_SEED = 640_800  # of the images that `full` is run on
+CALIBRATION_SEED = 640_801  # of the images that it is calibrated on
 
 OFFICIAL_REFERENCE = 37.55  # %, mAP
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """`--set model.path=...` and `--set data.path=...`."""
+    """`--set model.path=...`, `data.path`, `calibration.list` and `calibration.data`."""
 
     model_path: Path | None = None
     data_path: Path | None = None
+    calibration_list: Path | None = None  # MLPerf's openimages_cal_images_list.txt
+    calibration_data: Path | None = None  # the folder where the listed images lie
 
 
 def open_task(workload: str, source: str, options: Options, *, cache: Path, need_model: bool = True) -> Task:
@@ -56,30 +58,35 @@ def open_task(workload: str, source: str, options: Options, *, cache: Path, need
 def _full(cache: Path, need_model: bool) -> Task:
     from coldmark.workloads.retinanet import architecture
 
-    library = _scene_library()
-    model, sha256 = None, ""
+    path, sha256 = None, ""
     if need_model:
         path = materialise(cache / "retinanet" / f"full-v1-{SEED}.onnx", architecture.write)
         signature = inspect(path)
-        model, sha256 = full_model(path, signature, library), signature.sha256
-    return Task(
-        model=model,
-        library=library,
-        samples=PERFORMANCE_COUNT,
-        refusal=SEEDED,
-        facts={
-            "model_sha256": sha256,
-            "weights": f"seeded random (seed {SEED}), performance only",
-            "macs_per_sample": str(macs(FULL)),
-        },
-    )
+        sha256 = signature.sha256
+
+    def on(seed: int) -> Task:
+        library = _scene_library(seed)
+        return Task(
+            model=full_model(path, signature, library) if path else None,
+            library=library,
+            samples=PERFORMANCE_COUNT,
+            refusal=SEEDED,
+            facts={
+                "model_sha256": sha256,
+                "weights": f"seeded random (seed {SEED}), performance only",
+                "macs_per_sample": str(macs(FULL)),
+            },
+            identity=drawn("scene", seed),
+        )
+
+    return calibrated(on(SCENE_SEED), lambda: on(CALIBRATION_SEED))
 
 
-def _scene_library() -> RowLibrary:
+def _scene_library(seed: int) -> RowLibrary:
     """Drawn scenes, enlarged: noise would leave random heads alike everywhere, and decoding idle."""
 
     def read(index: int) -> NDArray[np.float32]:
-        return from_pixels(draw(SCENE_SEED, index).image, FULL.side)
+        return from_pixels(draw(seed, index).image, FULL.side)
 
     return RowLibrary("scenes-800", PERFORMANCE_COUNT, PERFORMANCE_COUNT, (3, FULL.side, FULL.side), read)
 
@@ -92,20 +99,33 @@ def _official(workload: str, options: Options) -> Task:
     data_path = needed(
         "data.path", options.data_path, "the OpenImages folder with annotations and validation/data"
     )
+    record = {"weights": "given by path", "data": str(data_path), "macs_per_sample": str(macs(FULL))}
     signature = inspect(model_path)
-    data = _openimages(data_path)
-    return Task(
-        model=full_model(model_path, signature, data["library"]),
-        official=gives_detections(signature),
-        gate=_official_gate(workload),
-        facts={
-            "model_sha256": signature.sha256,
-            "weights": "given by path",
-            "data": str(data_path),
-            "macs_per_sample": str(macs(FULL)),
-        },
-        **data,
+    return _on_openimages(
+        workload, model_path, signature, data_path, record, options, official=gives_detections(signature)
     )
+
+
+def _on_openimages(
+    workload: str,
+    path: Path,
+    signature: Signature,
+    data: Path,
+    record: dict[str, str],
+    options: Options,
+    *,
+    official: bool,
+) -> Task:
+    def on(found: dict[str, Any]) -> Task:
+        return Task(
+            model=full_model(path, signature, found["library"]),
+            official=official,
+            gate=_official_gate(workload),
+            facts=record | {"model_sha256": signature.sha256},
+            **found,
+        )
+
+    return calibrated(on(_openimages(data)), lambda: on(_listed(options)))
 
 
 def _official_gate(workload: str) -> Gate:
@@ -130,6 +150,25 @@ def _openimages(folder: Path) -> dict[str, Any]:
         ),
         "samples": len(images),
         "scorer": mean_ap_scorer(images.images, images.truth),
+        "identity": images.identity,
+    }
+
+
+def _listed(options: Options) -> dict[str, Any]:
+    """The images to calibrate on. Raises ConfigError where list or folder was not given."""
+    listed = needed("calibration.list", options.calibration_list, "MLPerf's openimages_cal_images_list.txt")
+    folder = needed("calibration.data", options.calibration_data, "the folder with the images it names")
+    images = ListedImages(folder, listed)
+    return {
+        "library": RowLibrary(
+            "openimages-calibration",
+            len(images),
+            min(PERFORMANCE_COUNT, len(images)),
+            (3, FULL.side, FULL.side),
+            lambda index: images.preprocessed(index, FULL.side),
+        ),
+        "samples": len(images),
+        "identity": images.identity,
     }
 
 
@@ -138,23 +177,20 @@ def _own(workload: str, path: Path, options: Options, cache: Path) -> Task:
     signature = inspect(path)
     record = {"model_sha256": signature.sha256, "weights": "given by path"}
     if image_side(path, signature) == MINI.side:
-        facts = mini_file()
-        held = facts.heldout
-        return Task(
-            model=small_model(path, signature),
-            gate=mini_gate(workload, facts),
-            facts=record,
-            **heldout(held.heldout_seed, held.heldout_count, cache, held.heldout_sha256),
-        )
+        return on_drawn(workload, small_model(path, signature), record, mini_file(), cache)
     if options.data_path is not None:
-        data = _openimages(options.data_path)
-        model = full_model(path, signature, data["library"])
-        return Task(model=model, gate=_official_gate(workload), facts=record, **data)
-    library: RowSource = _scene_library()
-    return Task(
-        model=full_model(path, signature, library),
-        library=library,
-        samples=PERFORMANCE_COUNT,
-        facts=record,
-        refusal="no images to score on: give --set data.path=FOLDER with annotations/openimages-mlperf.json",
-    )
+        return _on_openimages(workload, path, signature, options.data_path, record, options, official=False)
+
+    def on(seed: int) -> Task:
+        library = _scene_library(seed)
+        return Task(
+            model=full_model(path, signature, library),
+            library=library,
+            samples=PERFORMANCE_COUNT,
+            facts=record,
+            refusal="no images to score on: give --set data.path=FOLDER with "
+            "annotations/openimages-mlperf.json",
+            identity=drawn("scene", seed),
+        )
+
+    return calibrated(on(SCENE_SEED), lambda: on(CALIBRATION_SEED))

@@ -15,13 +15,16 @@ from coldmark.workloads.rnnt.library import AudioLibrary
 from coldmark.workloads.rnnt.pipeline import Graphs, open_graphs, pipeline
 from coldmark.workloads.rnnt.spoken import Tape
 from coldmark.workloads.sources import SEEDED
-from coldmark.workloads.task import Task
+from coldmark.workloads.task import Task, calibrated, drawn
 
 FRONT_END = FrontEnd()
 UTTERANCES = 2513
 """As many as the official set."""
 
 TAPE_SEED = 540_005
+CALIBRATION_SEED = 540_006
+CALIBRATION_COUNT = 500
+
 LABELS_A_SECOND = 14.86
 """Of the official transcripts: 233 450 characters in 15 710 s (dev-clean up to 15 s, from the manifest)."""
 
@@ -31,27 +34,27 @@ VERSION = 1
 def open_full(cache: Path, need_model: bool, shape: architecture.Shape | None = None) -> Task:
     """The task with seeded weights; `shape` for tests, which take a small one of the same form."""
     shape = shape or architecture.Shape()
-    tape = Tape(TAPE_SEED, UTTERANCES, FRONT_END.rate)
-    audio = AudioLibrary("synthetic-speech-16k", tape.samples, UTTERANCES, tape.waveform)
-    frames = FRONT_END.frames(tape.samples)
-    record = {
-        "weights": f"seeded random (seed {architecture.SEED}), performance only",
-        "macs_per_sample": str(
-            _macs(shape, float(frames.mean()), float(tape.samples.mean()) / FRONT_END.rate)
-        ),
-    }
-    model = None
-    if need_model:
-        graphs = seeded_graphs(cache, shape)
-        record["model_sha256"] = graphs.sha256
-        model = pipeline(graphs, FRONT_END, audio, int(frames.max()))
-    return Task(
-        model=model,
-        library=audio,
-        samples=UTTERANCES,
-        refusal=SEEDED,
-        facts=record,
-    )
+    graphs = seeded_graphs(cache, shape) if need_model else None
+
+    def on(seed: int, count: int) -> Task:
+        tape = Tape(seed, count, FRONT_END.rate)
+        audio = AudioLibrary("synthetic-speech-16k", tape.samples, count, tape.waveform)
+        frames = FRONT_END.frames(tape.samples)
+        seconds = float(tape.samples.mean()) / FRONT_END.rate
+        record = {
+            "weights": f"seeded random (seed {architecture.SEED}), performance only",
+            "macs_per_sample": str(_macs(shape, float(frames.mean()), seconds)),
+        }
+        return Task(
+            model=pipeline(graphs, FRONT_END, audio, int(frames.max())) if graphs else None,
+            library=audio,
+            samples=count,
+            refusal=SEEDED,
+            facts=record | ({"model_sha256": graphs.sha256} if graphs else {}),
+            identity=drawn("tape", seed),
+        )
+
+    return calibrated(on(TAPE_SEED, UTTERANCES), lambda: on(CALIBRATION_SEED, CALIBRATION_COUNT))
 
 
 def seeded_graphs(cache: Path, shape: architecture.Shape) -> Graphs:

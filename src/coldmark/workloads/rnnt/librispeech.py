@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from coldmark.core.errors import DataError
+from coldmark.workloads.lists import fingerprint, listed_files
 from coldmark.workloads.rnnt.alphabet import LABELS
 from coldmark.workloads.rnnt.features import FrontEnd
 
@@ -56,6 +57,10 @@ class Recordings:
     def __len__(self) -> int:
         return len(self._entries)
 
+    def identity(self, index: int) -> str:
+        """What the audio file of an utterance holds."""
+        return fingerprint(self._entries[index].path)
+
     def waveform(self, index: int) -> NDArray[np.int16]:
         """The samples of an utterance, [n]. Raises DataError when the file is not what the manifest says."""
         entry = self._entries[index]
@@ -66,6 +71,25 @@ class Recordings:
                 where=entry.where,
             )
         return waveform
+
+
+class Listed:
+    """The wave files that MLPerf's calibration list names. Raises DataError for what is missing or amiss."""
+
+    def __init__(self, folder: Path, path: Path) -> None:
+        self._paths = listed_files(folder, path)
+        self._where = str(path)
+        self.samples: NDArray[np.int64] = np.array(
+            [len(read_wave(file, self._where)) for file in self._paths], np.int64
+        )
+
+    def waveform(self, index: int) -> NDArray[np.int16]:
+        """The samples of an utterance, [n]."""
+        return read_wave(self._paths[index], self._where)
+
+    def identity(self, index: int) -> str:
+        """What the audio file of an utterance holds."""
+        return fingerprint(self._paths[index])
 
 
 def _items(folder: Path, path: Path) -> list[Any]:

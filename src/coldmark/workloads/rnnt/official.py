@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from coldmark.core.errors import DataError
 from coldmark.workloads.rnnt.features import FrontEnd
 from coldmark.workloads.rnnt.library import AudioLibrary
-from coldmark.workloads.rnnt.librispeech import Recordings
+from coldmark.workloads.rnnt.librispeech import Listed, Recordings
 from coldmark.workloads.rnnt.pipeline import Graphs, open_graphs, pipeline
 from coldmark.workloads.rnnt.wer import word_error_rate
-from coldmark.workloads.task import Gate, Task, gate_ratio
+from coldmark.workloads.task import Gate, Task, calibrated, gate_ratio
 
 FRONT_END = FrontEnd()
 
@@ -34,15 +36,27 @@ def model_folder(folder: Path) -> Graphs:
     return open_graphs(folder / "encoder.onnx", folder / "decoder.onnx")
 
 
-def open_recordings(graphs: Graphs, said: Recordings, record: dict[str, str], *, official: bool) -> Task:
-    """A model on LibriSpeech, with the round's gate."""
-    audio = AudioLibrary("librispeech-dev-clean", said.samples, len(said), said.waveform)
-    return Task(
-        model=pipeline(graphs, FRONT_END, audio, int(FRONT_END.frames(said.samples).max())),
-        library=audio,
-        samples=len(said),
-        scorer=word_error_rate(said.texts),
-        gate=REFERENCE,
-        official=official,
-        facts=record,
-    )
+def open_recordings(
+    graphs: Graphs,
+    said: Recordings,
+    record: dict[str, str],
+    calibration: Callable[[], Listed],
+    *,
+    official: bool,
+) -> Task:
+    """A model on LibriSpeech, with the round's gate. `calibration` opens what it is calibrated on."""
+
+    def on(name: str, data: Recordings | Listed) -> Task:
+        audio = AudioLibrary(name, data.samples, len(data.samples), data.waveform)
+        return Task(
+            model=pipeline(graphs, FRONT_END, audio, int(FRONT_END.frames(data.samples).max())),
+            library=audio,
+            samples=len(data.samples),
+            gate=REFERENCE,
+            official=official,
+            facts=record,
+            identity=data.identity,
+        )
+
+    task = replace(on("librispeech-dev-clean", said), scorer=word_error_rate(said.texts))
+    return calibrated(task, lambda: on("librispeech-calibration", calibration()))

@@ -23,7 +23,7 @@ class SpokenSet:
     """
 
     def __init__(self, seed: int, count: int, cache: Path) -> None:
-        self._seed = seed
+        self.seed = seed
         path = cache / "rnnt" / f"spoken-v{VERSION}-{seed}-{count}.npz"
         kept(path, lambda aside: _write(aside, seed, count), lambda file: self._load(file, count))
 
@@ -36,7 +36,7 @@ class SpokenSet:
             raise ValueError("the cached set is not whole")
 
     def waveform(self, index: int) -> NDArray[np.int16]:
-        return draw(self._seed, index)[0]
+        return draw(self.seed, index)[0]
 
 
 def _write(path: Path, seed: int, count: int) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from coldmark.core.errors import ConfigError
 from coldmark.workloads.rnnt import mini
 from coldmark.workloads.rnnt.full import open_full
-from coldmark.workloads.rnnt.librispeech import MANIFEST, Recordings
+from coldmark.workloads.rnnt.librispeech import MANIFEST, Listed, Recordings
 from coldmark.workloads.rnnt.official import model_folder, open_recordings
 from coldmark.workloads.rnnt.pipeline import Graphs
 from coldmark.workloads.sources import needed, own_model
@@ -17,12 +17,14 @@ from coldmark.workloads.task import Task
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """`--set model.path=...`, `--set data.path=...` and, where it lies elsewhere, `--set
-    data.manifest=...`."""
+    """`--set model.path=...`, `data.path`, where it lies elsewhere `data.manifest`, `calibration.list` and
+    `calibration.data`."""
 
     model_path: Path | None = None
     data_path: Path | None = None
     data_manifest: Path | None = None
+    calibration_list: Path | None = None  # MLPerf's calibration_files.txt
+    calibration_data: Path | None = None  # where the listed files lie, if not in data.path
 
 
 def open_task(workload: str, source: str, options: Options, *, cache: Path, need_model: bool = True) -> Task:
@@ -47,6 +49,7 @@ def _official(options: Options) -> Task:
         graphs := model_folder(model_path),
         Recordings(data_path, options.data_manifest),
         _record(graphs) | {"data": str(data_path)},
+        lambda: _listed(options, data_path),
         official=True,
     )
 
@@ -62,7 +65,16 @@ def _own(graphs: Graphs, options: Options, cache: Path) -> Task:
             hint=f"add --set data.path=/folder/with/{MANIFEST}",
         )
     said = Recordings(options.data_path, options.data_manifest)
-    return open_recordings(graphs, said, _record(graphs), official=False)
+    data_path = options.data_path
+    return open_recordings(graphs, said, _record(graphs), lambda: _listed(options, data_path), official=False)
+
+
+def _listed(options: Options, data_path: Path) -> Listed:
+    """The utterances to calibrate on. Raises ConfigError where no list was given."""
+    what = "MLPerf's calibration_files.txt, 500 utterances of train-clean-100"
+    return Listed(
+        options.calibration_data or data_path, needed("calibration.list", options.calibration_list, what)
+    )
 
 
 def _record(graphs: Graphs) -> dict[str, str]:

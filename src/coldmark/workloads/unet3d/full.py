@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from coldmark.workloads.unet3d.cases import CaseLibrary, Shape3
 
 SEED = 128
+CALIBRATION_SEED = 129
 CASES = 43
 DEPTHS = {2: 0.15, 3: 0.25, 4: 0.25, 5: 0.15, 6: 0.10, 7: 0.05, 8: 0.05}
 """Half windows along the depth, and how often."""
@@ -20,14 +21,14 @@ BREADTHS = {4: 0.15, 5: 0.40, 6: 0.35, 7: 0.10}
 """Half windows along height and width alike."""
 
 
-def shapes(scale: float, window: int, count: int = CASES) -> list[Shape3]:
+def shapes(scale: float, window: int, count: int = CASES, seed: int = SEED) -> list[Shape3]:
     """Voxels of each case; `scale` shrinks its sides, to one window at least.
 
     Raises ValueError for a scale outside (0, 1].
     """
     if not 0 < scale <= 1:
         raise ValueError(f"a scale lies in (0, 1], got {scale}")
-    rng = np.random.default_rng(SEED)
+    rng = np.random.default_rng(seed)
     depths = rng.choice(list(DEPTHS), count, p=list(DEPTHS.values()))
     breadths = rng.choice(list(BREADTHS), count, p=list(BREADTHS.values()))
     half = window // 2
@@ -38,12 +39,12 @@ def shapes(scale: float, window: int, count: int = CASES) -> list[Shape3]:
     return [(side(d), side(b), side(b)) for d, b in zip(depths.tolist(), breadths.tolist(), strict=True)]
 
 
-def noise_library(scale: float, window: int, performance_count: int) -> CaseLibrary:
+def noise_library(scale: float, window: int, performance_count: int, seed: int = SEED) -> CaseLibrary:
     """Normalised noise: there is nothing in it to be right about."""
-    sizes = shapes(scale, window)
+    sizes = shapes(scale, window, seed=seed)
 
     def read(index: int) -> NDArray[np.float32]:
-        rng = np.random.default_rng([SEED, index])
+        rng = np.random.default_rng([seed, index])
         return rng.standard_normal(sizes[index], dtype=np.float32)
 
     return CaseLibrary(f"noise-{window}", performance_count, sizes, window, read)

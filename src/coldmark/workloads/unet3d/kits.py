@@ -2,7 +2,9 @@
 
 Either as written there (preprocessed_files.pkl and case_NNNNN.pkl, each [volume, labels] of shape
 [1, depth, height, width]) or as plain arrays: inference_cases.json, case_NNNNN.npy and case_NNNNN.label.npy.
-Where checksum_inference.json lies in the folder, each pickle is held against it when it is read.
+Where checksum_inference.json lies in the folder, each pickle is held against it when it is read. The cases to
+calibrate on (preprocess.py --calibration) lie in a folder of their own, with calibration_cases.json and
+checksum_calibration.json.
 """
 
 from __future__ import annotations
@@ -18,30 +20,44 @@ import numpy as np
 from numpy.typing import NDArray
 
 from coldmark.core.errors import DataError
+from coldmark.workloads.lists import read_list
 from coldmark.workloads.unet3d import dice
 from coldmark.workloads.unet3d.cases import Shape3
 from coldmark.workloads.unet3d.pickled import array_of, read_pickle
 
-LISTING, CASES, CHECKSUMS = "preprocessed_files.pkl", "inference_cases.json", "checksum_inference.json"
+LISTING = "preprocessed_files.pkl"
+INFERENCE, CALIBRATION = "inference", "calibration"
 MAX_CASES = 10_000
 MAX_LIST_BYTES = 1024 * 1024
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
 class KitsFolder:
-    """Preprocessed cases in the order of their list. Raises DataError for whatever is missing or amiss."""
+    """Preprocessed cases in the order of their list. Raises DataError for whatever is missing or amiss.
 
-    def __init__(self, folder: Path) -> None:
+    `kind` says of which of the two sets; `only`, a list of names, takes a part of it.
+    """
+
+    def __init__(self, folder: Path, kind: str = INFERENCE, only: Path | None = None) -> None:
         if not folder.is_dir():
             raise DataError("no such folder", where=str(folder), hint="where preprocess.py wrote its results")
         self._folder = folder
-        self._sums = _json(folder / CHECKSUMS) if (folder / CHECKSUMS).is_file() else {}
+        self._sums_name, cases = f"checksum_{kind}.json", f"{kind}_cases.json"
+        sums = folder / self._sums_name
+        self._sums = _json(sums) if sums.is_file() else {}
+        if not isinstance(self._sums, dict):
+            raise DataError("not a table of checksums", where=str(sums))
         self._pickled = (folder / LISTING).is_file()
-        if not self._pickled and not (folder / CASES).is_file():
+        if not self._pickled and not (folder / cases).is_file():
             raise DataError(
-                f"neither {LISTING} nor {CASES} lies here", where=str(folder), hint="run preprocess.py first"
+                f"neither {LISTING} nor {cases} lies here", where=str(folder), hint="run preprocess.py first"
             )
-        self.names, self.shapes = self._pickled_list() if self._pickled else self._plain_list()
+        endings = [".npy", ".label.npy"] if kind == INFERENCE else [".npy"]
+        self.names, self.shapes = (
+            self._pickled_list() if self._pickled else self._plain_list(folder / cases, endings)
+        )
+        if only is not None:
+            self._take(_names(only), only)
 
     def __len__(self) -> int:
         return len(self.names)
@@ -82,9 +98,15 @@ class KitsFolder:
         cases = content.get("cases")
         return names, [_listed_shape(cases, name, path) for name in names]
 
-    def _plain_list(self) -> tuple[list[str], list[Shape3]]:
-        path = self._folder / CASES
-        names = self._checked(_json(path), path, [".npy", ".label.npy"])
+    def _take(self, wanted: list[str], path: Path) -> None:
+        shapes = dict(zip(self.names, self.shapes, strict=True))
+        for name in wanted:
+            if name not in shapes:
+                raise DataError(f"the case {name[:80]!r} is missing from {self._folder}", where=str(path))
+        self.names, self.shapes = wanted, [shapes[name] for name in wanted]
+
+    def _plain_list(self, path: Path, endings: Sequence[str]) -> tuple[list[str], list[Shape3]]:
+        names = self._checked(_json(path), path, endings)
         return names, [_shape(_plain(self._folder / f"{n}.npy").shape, f"{path}: {n}") for n in names]
 
     def _checked(self, names: Any, path: Path, endings: Sequence[str]) -> list[str]:
@@ -109,7 +131,7 @@ class KitsFolder:
             found = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
         if found != wanted:
             raise DataError(
-                f"its MD5 is {found}, {CHECKSUMS} says {wanted}",
+                f"its MD5 is {found}, {self._sums_name} says {wanted}",
                 where=str(path),
                 hint="preprocess the case again, or take the list of checksums away",
             )
@@ -124,9 +146,17 @@ def _json(path: Path) -> Any:
         raise DataError(error.strerror or str(error), where=str(path)) from None
     except (ValueError, RecursionError) as error:
         raise DataError(f"not JSON: {error}", where=str(path)) from None
-    if path.name == CHECKSUMS and not isinstance(content, dict):
-        raise DataError("not a table of checksums", where=str(path))
     return content
+
+
+def _names(path: Path) -> list[str]:
+    """The cases that a list names: MLPerf's calibration_cases.json, or .txt with a name a line."""
+    if path.suffix != ".json":
+        return read_list(path)
+    names = _json(path)
+    if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
+        raise DataError("lists no case", where=str(path))
+    return list(dict.fromkeys(names))
 
 
 def _listed_shape(cases: Any, name: str, path: Path) -> Shape3:

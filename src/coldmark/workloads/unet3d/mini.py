@@ -8,11 +8,11 @@ from typing import Any
 from coldmark.core.codec import read_toml
 from coldmark.workloads.onnx_file import inspect
 from coldmark.workloads.sources import check_shipped, shipped
-from coldmark.workloads.task import Gate, Task, gate_ratio
+from coldmark.workloads.task import Gate, Task, calibrated, drawn, gate_ratio
 from coldmark.workloads.unet3d import sets
 from coldmark.workloads.unet3d.cases import CaseLibrary
 from coldmark.workloads.unet3d.dice import mean_dice
-from coldmark.workloads.unet3d.network import pipeline, window_model
+from coldmark.workloads.unet3d.network import WindowModel, pipeline, window_model
 
 PACKAGE = "coldmark.workloads.unet3d"
 
@@ -75,19 +75,29 @@ def open_mini(workload: str) -> Task:
     path = shipped(PACKAGE, "mini.onnx")
     signature = inspect(path)
     check_shipped(path, signature.sha256, facts.sha256)
-    held = heldout(facts)
-    cases: CaseLibrary = held["library"]
-    return Task(
-        model=pipeline(window_model(path, signature), cases),
-        gate=mini_gate(workload, facts),
-        facts={
-            "model_sha256": signature.sha256,
-            "weights": "trained for this project on drawn volumes",
-            "macs_per_sample": str(round(facts.macs_per_window * cases.mean_windows)),
-            **cases.facts(),
-        },
-        **held,
-    )
+    record = {"model_sha256": signature.sha256, "weights": "trained for this project on drawn volumes"}
+    model = window_model(path, signature)
+    return on_drawn(workload, model, record, facts, macs_per_window=facts.macs_per_window)
+
+
+def on_drawn(
+    workload: str, model: WindowModel, record: dict[str, str], facts: MiniFile, macs_per_window: int = 0
+) -> Task:
+    """A model of mini's form on the held-out cases. `macs_per_window` where they are known."""
+
+    def on(data: dict[str, Any]) -> Task:
+        cases: CaseLibrary = data["library"]
+        work = (
+            {"macs_per_sample": str(round(macs_per_window * cases.mean_windows))} if macs_per_window else {}
+        )
+        return Task(
+            model=pipeline(model, cases),
+            gate=mini_gate(workload, facts),
+            facts={**record, **work, **cases.facts()},
+            **data,
+        )
+
+    return calibrated(on(heldout(facts)), lambda: on(calibration()))
 
 
 def mini_gate(workload: str, facts: MiniFile) -> Gate:
@@ -104,11 +114,20 @@ def mini_gate(workload: str, facts: MiniFile) -> Gate:
 def heldout(facts: MiniFile) -> dict[str, Any]:
     """Samples and scorer of the held-out set."""
     held = facts.heldout
-    seed, count = held.heldout_seed, held.heldout_count
-    same = sets.digest(seed, HASHED) == held.heldout_sha256
+    same = sets.digest(held.heldout_seed, HASHED) == held.heldout_sha256
+    found = _set(held.heldout_seed, held.heldout_count)
+    return found | {"warnings": () if same else (OTHER_SET,)}
+
+
+def calibration() -> dict[str, Any]:
+    """Samples and scorer of the calibration set."""
+    return _set(sets.SEEDS["calibration"], sets.CALIBRATION_COUNT)
+
+
+def _set(seed: int, count: int) -> dict[str, Any]:
     return {
         "library": sets.library(seed, count),
         "samples": count,
         "scorer": mean_dice(count, lambda index: sets.labels(seed, index)),
-        "warnings": () if same else (OTHER_SET,),
+        "identity": drawn("volume", seed),
     }

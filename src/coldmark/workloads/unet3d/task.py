@@ -2,34 +2,36 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from coldmark.core.errors import ConfigError, DataError
 from coldmark.workloads.cache import materialise
 from coldmark.workloads.onnx_file import inspect
 from coldmark.workloads.sources import SEEDED, needed, own_model
-from coldmark.workloads.task import Gate, Task, gate_ratio
+from coldmark.workloads.task import Gate, Task, calibrated, drawn, gate_ratio
 from coldmark.workloads.unet3d import architecture, full
 from coldmark.workloads.unet3d.architecture import OFFICIAL
 from coldmark.workloads.unet3d.cases import CaseLibrary
 from coldmark.workloads.unet3d.dice import mean_dice
-from coldmark.workloads.unet3d.kits import KitsFolder
-from coldmark.workloads.unet3d.mini import heldout, mini_file, mini_gate, open_mini
+from coldmark.workloads.unet3d.kits import CALIBRATION, KitsFolder
+from coldmark.workloads.unet3d.mini import mini_file, on_drawn, open_mini
 from coldmark.workloads.unet3d.network import pipeline, window_model
 from coldmark.workloads.unet3d.sets import PERFORMANCE_COUNT, WINDOW
 
 OFFICIAL_DICE = 0.86170
 DEFAULT_SCALE = 0.5
+CALIBRATION_FOLDER = "the folder that `preprocess.py --calibration` filled"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """`--set model.path=...`, `--set data.path=...` and, for `full`, `--set data.scale=...`."""
+    """`--set model.path=...`, `data.path`, `calibration.data`, `calibration.list`, `data.scale` of `full`."""
 
     model_path: Path | None = None
     data_path: Path | None = None
+    calibration_data: Path | None = None  # the folder of preprocessed calibration cases
+    calibration_list: Path | None = None  # names, where not all of them are meant
     data_scale: float = DEFAULT_SCALE  # sides of the cases of `full` against KiTS19's, in (0, 1]
 
     def __post_init__(self) -> None:
@@ -50,25 +52,30 @@ def open_task(workload: str, source: str, options: Options, *, cache: Path, need
 
 
 def _full(options: Options, cache: Path, need_model: bool) -> Task:
-    cases = full.noise_library(options.data_scale, OFFICIAL.window, PERFORMANCE_COUNT)
     model, sha256 = None, ""
     if need_model:
         path = materialise(cache / "unet3d" / f"full-v1-{architecture.SEED}.onnx", architecture.write)
         signature = inspect(path)
-        model, sha256 = pipeline(window_model(path, signature), cases), signature.sha256
-    return Task(
-        model=model,
-        library=cases,
-        samples=cases.count,
-        refusal=SEEDED,
-        facts={
-            "model_sha256": sha256,
-            "weights": f"seeded random (seed {architecture.SEED}), performance only",
-            "macs_per_sample": str(round(architecture.macs(OFFICIAL) * cases.mean_windows)),
-            "scale": f"{options.data_scale:g} of the sides of KiTS19's cases",
-            **cases.facts(),
-        },
-    )
+        model, sha256 = window_model(path, signature), signature.sha256
+
+    def on(seed: int) -> Task:
+        cases = full.noise_library(options.data_scale, OFFICIAL.window, PERFORMANCE_COUNT, seed)
+        return Task(
+            model=pipeline(model, cases) if model else None,
+            library=cases,
+            samples=cases.count,
+            refusal=SEEDED,
+            facts={
+                "model_sha256": sha256,
+                "weights": f"seeded random (seed {architecture.SEED}), performance only",
+                "macs_per_sample": str(round(architecture.macs(OFFICIAL) * cases.mean_windows)),
+                "scale": f"{options.data_scale:g} of the sides of KiTS19's cases",
+                **cases.facts(),
+            },
+            identity=drawn("noise", seed),
+        )
+
+    return calibrated(on(full.SEED), lambda: on(full.CALIBRATION_SEED))
 
 
 def _official(workload: str, options: Options) -> Task:
@@ -80,28 +87,37 @@ def _official(workload: str, options: Options) -> Task:
             where=str(model_path),
             hint="give 3dunet_kits19_128x128x128_dynbatch.onnx of the same release",
         )
-    return _scored(workload, model_path, data_path, official=True)
+    return _scored(workload, model_path, data_path, options, official=True)
 
 
-def _scored(workload: str, path: Path, data: Path, *, official: bool) -> Task:
+def _scored(workload: str, path: Path, data: Path, options: Options, *, official: bool) -> Task:
     signature = inspect(path)
     model = window_model(path, signature)
+
+    def on(folder: KitsFolder, where: Path, name: str) -> Task:
+        cases = CaseLibrary(name, PERFORMANCE_COUNT, folder.shapes, model.window, folder.volume, folder.names)
+        return Task(
+            model=pipeline(model, cases),
+            library=cases,
+            samples=len(folder),
+            gate=official_gate(workload),
+            official=official,
+            facts={
+                "model_sha256": signature.sha256,
+                "weights": "given by path",
+                "data": str(where),
+                **cases.facts(),
+            },
+            identity=folder.names.__getitem__,
+        )
+
+    def calibration() -> Task:
+        where = needed("calibration.data", options.calibration_data, CALIBRATION_FOLDER)
+        return on(KitsFolder(where, CALIBRATION, options.calibration_list), where, "kits19-calibration")
+
     folder = KitsFolder(data)
-    cases = CaseLibrary("kits19", PERFORMANCE_COUNT, folder.shapes, model.window, folder.volume, folder.names)
-    return Task(
-        model=pipeline(model, cases),
-        library=cases,
-        samples=len(folder),
-        scorer=mean_dice(len(folder), folder.labels),
-        gate=official_gate(workload),
-        official=official,
-        facts={
-            "model_sha256": signature.sha256,
-            "weights": "given by path",
-            "data": str(data),
-            **cases.facts(),
-        },
-    )
+    task = replace(on(folder, data, "kits19"), scorer=mean_dice(len(folder), folder.labels))
+    return calibrated(task, calibration)
 
 
 def official_gate(workload: str) -> Gate:
@@ -117,25 +133,22 @@ def official_gate(workload: str) -> Gate:
 def _own(workload: str, path: Path, options: Options) -> Task:
     """A model of the user's: its window says on which set it is run."""
     if options.data_path is not None:
-        return _scored(workload, path, options.data_path, official=False)
+        return _scored(workload, path, options.data_path, options, official=False)
     signature = inspect(path)
     model = window_model(path, signature)
     record = {"model_sha256": signature.sha256, "weights": "given by path"}
     if model.window == WINDOW:
-        facts = mini_file()
-        held: dict[str, Any] = heldout(facts)
-        cases: CaseLibrary = held["library"]
+        return on_drawn(workload, model, record, mini_file())
+
+    def on(seed: int) -> Task:
+        cases = full.noise_library(options.data_scale, model.window, PERFORMANCE_COUNT, seed)
         return Task(
             model=pipeline(model, cases),
-            gate=mini_gate(workload, facts),
+            library=cases,
+            samples=cases.count,
             facts=record | cases.facts(),
-            **held,
+            refusal="no cases to score on: give --set data.path=FOLDER of preprocessed KiTS19 cases",
+            identity=drawn("noise", seed),
         )
-    cases = full.noise_library(options.data_scale, model.window, PERFORMANCE_COUNT)
-    return Task(
-        model=pipeline(model, cases),
-        library=cases,
-        samples=cases.count,
-        facts=record | cases.facts(),
-        refusal="no cases to score on: give --set data.path=FOLDER of preprocessed KiTS19 cases",
-    )
+
+    return calibrated(on(full.SEED), lambda: on(full.CALIBRATION_SEED))

@@ -1,0 +1,88 @@
+"""A calibration's nouns: what was tried, what was chosen, and what a run in INT8 then computes with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from coldmark.core.nouns import Precision
+
+SCHEMA = 1
+"""Version of a calibration's JSON form, and part of its id."""
+
+WHOLE = "model"
+"""What the network of a model is called that has only one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quantisation:
+    """The quantised networks of a calibration and how they were made; a run's record carries it."""
+
+    id: str
+    method: str
+    floating: Precision  # the arithmetic of what is not quantised
+    excluded: dict[str, tuple[str, ...]]  # by network: nodes the search left in floating point
+    networks: dict[str, str]  # network -> sha256 of its quantised file
+    set_name: str  # of the calibration samples
+    set_sha256: str
+    samples: int
+    made_with: dict[str, str]  # versions
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """One point between accuracy and speed."""
+
+    precision: Precision
+    method: str = ""
+    floating: Precision = Precision.FP32
+    excluded: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    accuracy: float | None = None  # None: not judged, see note
+    passed: bool | None = None
+    speed: float | None = None  # rate over that of FP32, median of interleaved pairs
+    speed_low: float | None = None  # least and greatest of the pairs
+    speed_high: float | None = None
+    note: str = ""
+
+    @property
+    def left_out(self) -> int:
+        """Nodes the search left in floating point."""
+        return sum(len(nodes) for nodes in self.excluded.values())
+
+    @property
+    def name(self) -> str:
+        """`nncf-mixed + bf16 - 2 layers`."""
+        if self.precision is not Precision.INT8:
+            return self.precision.value
+        rest = "" if self.floating is Precision.FP32 else f" + {self.floating.value}"
+        out = f" - {self.left_out} layer{'s' * (self.left_out > 1)}" if self.left_out else ""
+        return f"{self.method}{rest}{out}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Aim:
+    """The accuracy to hold."""
+
+    metric: str
+    unit: str
+    reference: float
+    target: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Calibration:
+    """What a calibration found; `manifest.json` is this."""
+
+    schema: int = SCHEMA
+    id: str
+    workload: str
+    model: str
+    backend: str
+    models: dict[str, str]  # network -> sha256 of the file it was made from
+    ratio: float  # share of the FP32 reference that is demanded
+    aim: Aim | None  # None: the answers of this model cannot be judged
+    front: tuple[Candidate, ...]
+    chosen: Candidate | None  # None: nothing holds the gate
+    quantisation: Quantisation | None  # None: what was chosen is not quantised
+    reason: str
+    made: str  # ISO 8601, UTC
+    seconds: float

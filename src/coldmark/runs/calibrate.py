@@ -1,0 +1,221 @@
+"""`coldmark calibrate`: what is asked, whether it is there already, and if not, made and kept."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+
+from coldmark.core.calibration import SCHEMA, Aim, Calibration, Candidate, Quantisation
+from coldmark.core.errors import ConfigError, DataError
+from coldmark.core.nouns import Precision
+from coldmark.core.record import RunSpec
+from coldmark.core.sut import Indices
+from coldmark.runs.calibrate_capture import capture, drawn
+from coldmark.runs.calibrate_search import Found, Say, Search
+from coldmark.runs.calibrated import demanded_ratio, digests, network_paths
+from coldmark.runs.quantise import METHODS
+from coldmark.runs.resolve import Plan, open_task, resolve
+from coldmark.store.calibrations import keep, read_calibration, workplace
+from coldmark.store.rundir import sha256
+from coldmark.workloads.task import Recipe, Task
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CalibrateSpec:
+    """What the user asked for."""
+
+    run: RunSpec  # workload, model, backend and options; in FP32
+    methods: tuple[str, ...] = ()
+    samples: int | None = None
+    again: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Asked:
+    """A calibration that is fully determined: equal ones have one id."""
+
+    plan: Plan
+    task: Task
+    calibration: Task
+    recipe: Recipe
+    indices: Indices
+    models: dict[str, str]
+    set_sha256: str
+    made_with: dict[str, str]
+    methods: tuple[str, ...]
+
+    @property
+    def id(self) -> str:
+        run = self.plan.spec
+        key = {
+            "schema": SCHEMA,
+            "machine": platform.machine(),
+            "workload": run.workload,
+            "backend": run.backend,
+            "options": {k: v for k, v in run.options.items() if k.startswith("backend.")},
+            "models": self.models,
+            "set": self.set_sha256,
+            "evaluated": [self.task.library.name, self.task.samples],
+            "methods": self.methods,
+            "recipe": repr(self.recipe),
+            "ratio": demanded_ratio(run.workload, self.task),
+            "versions": self.made_with,
+        }
+        return hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def calibrate(spec: CalibrateSpec, cache: Path, say: Say) -> tuple[Calibration, bool]:
+    """The calibration asked for, and whether it was there already.
+
+    Raises ConfigError, SetupError or DataError; then, or when interrupted, nothing is kept.
+    """
+    asked = _asked(spec, cache, say)
+    if not spec.again and (there := read_calibration(cache, asked.id)) is not None:
+        return there, True
+    started = time.monotonic()
+    with workplace(cache) as place:
+        say(f"running {len(asked.indices)} calibration samples in FP32")
+        captured = capture(asked.plan, asked.calibration, asked.indices, lambda done: None)
+        paths = {name: path for name, path in _paths(asked).items() if captured.get(name)}
+        found = Search(
+            plan=asked.plan,
+            task=asked.task,
+            recipe=asked.recipe,
+            captured=captured,
+            paths=paths,
+            methods=asked.methods,
+            place=place,
+            say=say,
+        ).run()
+        used = max(len(feeds) for feeds in captured.values())
+        made = _noted(asked, found, min(used, len(asked.indices)), time.monotonic() - started)
+        keep(cache, made, found.files)
+    return made, False
+
+
+def _asked(spec: CalibrateSpec, cache: Path, say: Say) -> _Asked:
+    plan = resolve(spec.run)
+    plan.backend.require(Precision.INT8)
+    for method in spec.methods:
+        METHODS.load(method, where="--method")
+    task = open_task(plan, cache)
+    if task.model is None:
+        raise ConfigError(f"the {plan.backend.name} backend computes no model", where="--backend")
+    if task.calibration is None:
+        raise ConfigError(
+            f"{spec.run.workload} with {spec.run.model} has no calibration samples",
+            where="--model",
+            hint="--model mini has; of your own model and data say which with --set data.KEY=PATH",
+        )
+    recipe = task.recipe or Recipe()
+    calibration = task.calibration()
+    wanted = recipe.samples if spec.samples is None else spec.samples
+    if wanted < 1:
+        raise ConfigError(f"{wanted} is below 1", where="--samples")
+    indices = drawn(calibration.samples, wanted)
+    say(f"comparing {len(indices)} calibration samples with the evaluation set")
+    return _Asked(
+        plan=plan,
+        task=task,
+        calibration=calibration,
+        recipe=recipe,
+        indices=indices,
+        models=digests(network_paths(task.model)),
+        set_sha256=_compared(task, calibration, indices),
+        made_with=_versions(plan),
+        methods=spec.methods,
+    )
+
+
+def _compared(task: Task, calibration: Task, indices: Indices) -> str:
+    """Digest of the calibration samples. Raises DataError where one of them is scored on as well."""
+    if calibration.identity is None:
+        name = f"{calibration.library.name} {indices.tolist()}"
+        return hashlib.sha256(name.encode()).hexdigest()
+    own = [calibration.identity(int(index)) for index in indices]
+    if task.identity is not None and not calibration.overlap:
+        wanted = set(own)
+        both = [index for index in range(task.samples) if task.identity(index) in wanted]
+        if both:
+            raise DataError(
+                f"{len(both)} of {len(own)} calibration samples are in the evaluation set (sample {both[0]} "
+                f"of {task.library.name}, for one)",
+                where=calibration.library.name,
+                hint="calibrate on samples that are not scored on",
+            )
+    return hashlib.sha256("\n".join(own).encode()).hexdigest()
+
+
+def _paths(asked: _Asked) -> dict[str, Path]:
+    assert asked.task.model is not None
+    paths = network_paths(asked.task.model)
+    return {name: path for name, path in paths.items() if name not in asked.recipe.skip}
+
+
+def _versions(plan: Plan) -> dict[str, str]:
+    names = ("nncf", "onnx", "onnxruntime", "openvino")
+    found = {d.metadata["Name"].lower(): d.version for d in metadata.distributions() if d.metadata["Name"]}
+    return {**{name: found[name] for name in names if name in found}, **plan.backend.versions()}
+
+
+def _noted(asked: _Asked, found: Found, used: int, seconds: float) -> Calibration:
+    run, gate, chosen = asked.plan.spec, asked.task.gate, found.chosen
+    judged = gate is not None and not asked.task.refusal
+    quantisation = None
+    if chosen is not None and chosen.precision is Precision.INT8:
+        quantisation = Quantisation(
+            id=asked.id,
+            method=chosen.method,
+            floating=chosen.floating,
+            excluded=chosen.excluded,
+            networks={name: sha256(path) for name, path in found.files.items()},
+            set_name=asked.calibration.library.name,
+            set_sha256=asked.set_sha256,
+            samples=used,
+            made_with=asked.made_with,
+        )
+    return Calibration(
+        id=asked.id,
+        workload=run.workload,
+        model=run.model,
+        backend=run.backend,
+        models=asked.models,
+        ratio=demanded_ratio(run.workload, asked.task),
+        aim=Aim(metric=gate.metric, unit=gate.unit, reference=gate.reference, target=gate.target)
+        if gate and judged
+        else None,
+        front=found.front,
+        chosen=chosen,
+        quantisation=quantisation,
+        reason=reason(found.front, chosen, asked.task),
+        made=datetime.now(UTC).isoformat(timespec="seconds"),
+        seconds=round(seconds, 1),
+    )
+
+
+def reason(front: tuple[Candidate, ...], chosen: Candidate | None, task: Task) -> str:
+    """Why this one was chosen, in a sentence."""
+    if task.gate is None or task.refusal:
+        first = "the first method; accuracy is not judged"
+        return f"{first}: {task.refusal}" if task.refusal else first
+    best = max((c for c in front if c.precision is Precision.INT8), key=_accuracy_of, default=None)
+    missed = f"no INT8 model holds {task.gate.target:.4f}" + (
+        f" (the best reaches {best.accuracy:.4f})" if best and best.accuracy is not None else ""
+    )
+    if chosen is None:
+        return f"{missed}, nor does BF16 where there is one: stay with FP32"
+    if chosen.precision is Precision.BF16:
+        fast = any(c.precision is Precision.INT8 and c.passed for c in front)
+        return "INT8 holds the gate, but BF16 is faster here" if fast else f"{missed}: BF16 is the way back"
+    mixed = f", with {chosen.left_out} layers left in floating point" if chosen.left_out else ""
+    return f"the fastest that holds the gate{mixed}"
+
+
+def _accuracy_of(candidate: Candidate) -> float:
+    return -1.0 if candidate.accuracy is None else candidate.accuracy

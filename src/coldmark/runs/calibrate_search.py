@@ -1,0 +1,253 @@
+"""From methods, arithmetic and excluded layers to the fastest model that holds its gate."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+
+from coldmark.core.calibration import Candidate
+from coldmark.core.errors import BackendError, ColdmarkError, ConfigError
+from coldmark.core.nouns import Precision
+from coldmark.core.sut import Model, Pipeline
+from coldmark.runs.calibrate_capture import Captured
+from coldmark.runs.calibrate_layers import ranked
+from coldmark.runs.calibrate_measure import Pass, accuracy, opened, speeds
+from coldmark.runs.calibrated import replaced
+from coldmark.runs.quantise import FIRST, FURTHER, METHODS, Ask, Quantise
+from coldmark.runs.resolve import Plan
+from coldmark.workloads.task import Recipe, Task
+
+TRIES = 10
+"""Sets of excluded layers that are tried at most."""
+
+WORTH = 1.03
+"""How much faster a model that fails must be than the best that holds the gate, for its layers to be gone
+through: less than that is gained by nothing."""
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """What was tried, and the files of what was chosen."""
+
+    front: tuple[Candidate, ...]
+    chosen: Candidate | None
+    files: dict[str, Path]
+
+
+@dataclass(slots=True, kw_only=True)
+class Search:
+    """One calibration under way. `paths` are the networks to quantise, `place` holds what is made."""
+
+    plan: Plan
+    task: Task
+    recipe: Recipe
+    captured: Captured
+    paths: Mapping[str, Path]
+    methods: tuple[str, ...]  # as asked for; empty: by recipe and backend
+    place: Path
+    say: Say
+    front: list[Candidate] = field(default_factory=list)
+    _files: dict[str, dict[str, Path]] = field(default_factory=dict)  # by the candidate's name
+    _base: Pass | None = None
+
+    @property
+    def model(self) -> Model | Pipeline:
+        assert self.task.model is not None
+        return self.task.model
+
+    def run(self) -> Found:
+        """Try, judge, choose."""
+        with ExitStack() as stack:
+            fp32 = opened(self.plan, self.task, self.model, Precision.FP32, Precision.FP32)
+            self._base = stack.enter_context(fp32)
+            self._add(self._judged(self._base, Candidate(precision=Precision.FP32, speed=1.0)))
+            self._floats()
+            self._methods()
+        chosen = choice(self.front)
+        return Found(front=tuple(self.front), chosen=chosen, files=self._files_of(chosen))
+
+    def _floats(self) -> None:
+        if self._has(Precision.BF16):
+            self._add(self._measured(Candidate(precision=Precision.BF16), self.model))
+
+    def _has(self, precision: Precision) -> bool:
+        try:
+            self.plan.backend.require(precision)
+        except ConfigError:
+            return False
+        return True
+
+    def _methods(self) -> None:
+        backend = self.plan.backend.name
+        asked = self.methods or self.recipe.methods
+        first, further = (asked, ()) if asked else (FIRST, FURTHER.get(backend, ()))
+        if self.task.gate is None or self.task.refusal:
+            first, further = first[:1], ()  # nothing could say which of several is better
+        for method in first:
+            self._try(method, {})
+        for method in further:
+            if not self._held():
+                self._try(method, {})
+        if self.task.gate is not None and not self.task.refusal:
+            self._without_layers()
+
+    def _held(self) -> list[Candidate]:
+        return [c for c in self.front if c.precision is Precision.INT8 and c.passed]
+
+    def _try(self, method: str, excluded: dict[str, tuple[str, ...]]) -> list[Candidate]:
+        """Quantise in one way; a candidate for each arithmetic of what is left."""
+        made = Candidate(precision=Precision.INT8, method=method, excluded=excluded)
+        try:
+            files = self._quantised(made)
+        except ColdmarkError as error:
+            return [self._add(replace(made, note=_short(error)))]
+        found = []
+        for floating in self._floating():
+            one = replace(made, floating=floating)
+            self._files[one.name] = files
+            found.append(self._add(self._measured(one, replaced(self.model, files))))
+        return found
+
+    def _floating(self) -> Iterator[Precision]:
+        yield Precision.FP32
+        if self.plan.backend.name == "openvino" and self._has(Precision.BF16):
+            yield Precision.BF16
+
+    def _quantised(self, made: Candidate) -> dict[str, Path]:
+        quantise: Quantise = METHODS.load(made.method, where="--method")
+        folder = self.place / f"{made.method}-{len(self._files)}"
+        folder.mkdir(parents=True)
+        files: dict[str, Path] = {}
+        for network, path in self.paths.items():
+            self.say(f"{made.name}: quantising {network}")
+            files[network] = folder / f"{network}.onnx"
+            quantise(
+                Ask(
+                    source=path,
+                    target=files[network],
+                    feeds=self.captured[network],
+                    exclude=made.excluded.get(network, ()),
+                    keep=self.recipe.keep,
+                    transformer=self.recipe.transformer,
+                )
+            )
+        return files
+
+    # -- measuring -----------------------------------------------------------------------------------
+
+    def _measured(self, made: Candidate, model: Model | Pipeline) -> Candidate:
+        assert self._base is not None
+        try:
+            with opened(self.plan, self.task, model, made.precision, made.floating) as bare:
+                judged = self._judged(bare, made)
+                if judged.note:
+                    return judged
+                self.say(f"{made.name}: rate against FP32")
+                ratios = speeds(self._base, bare, self.plan.harness.bare_s / 3)
+        except BackendError as error:
+            return replace(made, note=_short(error))
+        low, middle, high = np.quantile(ratios, (0.0, 0.5, 1.0)).tolist()
+        return replace(judged, speed=middle, speed_low=low, speed_high=high)
+
+    def _judged(self, bare: Pass, made: Candidate) -> Candidate:
+        """The candidate with its accuracy, where this model has one."""
+        gate = self.task.gate
+        if gate is None or self.task.scorer is None or self.task.refusal:
+            return made
+        target = gate.target if made.precision is Precision.INT8 else None
+        every = self.task.samples
+        found = accuracy(
+            bare, self.task, target, lambda done: self.say(f"{made.name}: accuracy, {done} of {every}")
+        )
+        note = "" if found.whole else f"given up after {found.samples} samples"
+        return replace(made, accuracy=found.value, passed=found.value >= gate.target, note=note)
+
+    def _add(self, made: Candidate) -> Candidate:
+        self.front.append(made)
+        return made
+
+    # -- layers --------------------------------------------------------------------------------------
+
+    def _without_layers(self) -> None:
+        """Leave the worst layers of a promising method in floating point, as few as hold the gate."""
+        best = max((c.speed or 0.0 for c in self._held()), default=0.0)
+        failed = [
+            c
+            for c in self.front
+            if c.precision is Precision.INT8
+            and c.passed is False
+            and c.name in self._files
+            and (c.speed is None or c.speed > WORTH * best)
+        ]
+        if not failed or (best and all(c.speed is None for c in failed)):
+            return
+        start = max(failed, key=lambda c: (c.accuracy or 0.0, c.speed or 0.0))
+        self.say(f"{start.name}: ranking layers")
+        order = self._worst_first(start)
+        wrong, right, count, tries = 0, None, 1, 0
+        while tries < TRIES and 0 < count < len(order):
+            held = any(c.passed for c in self._try(start.method, grouped(order[:count])))
+            tries += 1
+            wrong, right = (wrong, count) if held else (count, right)
+            if right is not None and right - wrong <= 1:
+                return
+            count = 2 * wrong if right is None else (wrong + right) // 2
+
+    def _worst_first(self, made: Candidate) -> list[tuple[str, str]]:
+        """(network, node) of every quantised layer, by the noise it adds."""
+        files = self._files[made.name]
+        found = [
+            (noise, network, node)
+            for network, path in self.paths.items()
+            for noise, node in ranked(path, files[network], self.captured[network])
+        ]
+        return [(network, node) for _, network, node in sorted(found, reverse=True)]
+
+    def _files_of(self, chosen: Candidate | None) -> dict[str, Path]:
+        return self._files.get(chosen.name, {}) if chosen else {}
+
+
+def grouped(layers: Sequence[tuple[str, str]]) -> dict[str, tuple[str, ...]]:
+    """(network, node) pairs by network."""
+    found: dict[str, tuple[str, ...]] = {}
+    for network, node in layers:
+        found[network] = (*found.get(network, ()), node)
+    return found
+
+
+def choice(front: Sequence[Candidate]) -> Candidate | None:
+    """The fastest that holds the gate, or that cannot be judged; of equally fast ones the most accurate.
+
+    Two are equally fast where the medians differ by less than the pairs of either scatter. FP32 itself is
+    never chosen.
+    """
+    fits = [
+        c
+        for c in front
+        if c.precision is not Precision.FP32 and c.speed is not None and c.passed is not False
+    ]
+    if not fits:
+        return None
+    best = max(fits, key=lambda c: c.speed or 0.0)
+    alike = [c for c in fits if c.precision is best.precision and _same_speed(c, best)]
+    return max(alike, key=lambda c: (c.accuracy or 0.0, c.speed or 0.0))
+
+
+def _same_speed(one: Candidate, best: Candidate) -> bool:
+    return (one.speed_high or 0.0) >= (best.speed or 0.0) and (one.speed or 0.0) >= (best.speed_low or 0.0)
+
+
+def _short(error: ColdmarkError) -> str:
+    return error.message.splitlines()[0][:160]
+
+
+def empty(folder: Path) -> None:
+    """Remove what was made and not chosen."""
+    shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,211 @@
+"""Tune one workload in one scenario: what may be chosen, the search, and what is kept of it."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import psutil
+
+from coldmark.core.errors import ConfigError, Interrupted
+from coldmark.core.nouns import Precision, Scenario
+from coldmark.core.record import RunSpec
+from coldmark.core.tuned import Trial, TunedKey, TunedRecord
+from coldmark.runs.execute import software_versions
+from coldmark.runs.resolve import Plan, open_task, option_groups, resolve
+from coldmark.runs.tune_bench import Opener, Room
+from coldmark.runs.tune_gate import Gates
+from coldmark.runs.tune_search import Effort, Found, NothingHolds, OnTrial, Search, World
+from coldmark.runs.tune_space import Space, build_space
+from coldmark.runs.tuned import model_sha256, task_options, this_machine
+from coldmark.store.tuned import tuned_id, write_tuned
+from coldmark.workloads.cache import cache_dir
+from coldmark.workloads.task import Task
+
+MEMORY_SHARE = 0.6
+"""Share of the machine's memory that one configuration may take: the reference stays open beside it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TuneSpec:
+    """What the user asked to have tuned. What is None is searched."""
+
+    run: RunSpec  # with the options that are fixed; its backend and precision hold where they are fixed
+    backend: str | None = None
+    precision: Precision | None = None
+    budget_s: float = 180.0
+    memory_gib: float | None = None
+    seed: int = 0
+    drift: float = 0.10
+
+    def __post_init__(self) -> None:
+        for name, value, low, high in (
+            ("--budget", self.budget_s, 1, 864000),
+            ("--memory", self.memory_gib or 1, 0.05, 65536),
+            ("--drift", self.drift, 0.001, 100),
+        ):
+            if not low <= value <= high:
+                raise ConfigError(f"{value:g} is not in {low:g} to {high:g}", where=name)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TunePlan:
+    """A tuning, every name checked and the space laid out."""
+
+    spec: TuneSpec
+    plan: Plan
+    task: Task
+    space: Space
+    key: TunedKey
+    memory_bytes: int
+    accuracy: dict[str, str]  # branch -> how it holds the gate
+
+
+class NoneHolds(Exception):
+    """No configuration meets the limits: a verdict, not a failure."""
+
+    def __init__(self, reasons: str, trials: tuple[Trial, ...]) -> None:
+        super().__init__(reasons)
+        self.trials = trials
+
+
+OnSay = Callable[[str], None]
+
+
+def plan_tune(spec: TuneSpec, *, on_say: OnSay | None = None, dry: bool = False) -> TunePlan:
+    """Check every name and lay the space out. With `dry`, accuracy that is not known yet is not measured.
+
+    Raises ConfigError, SetupError or DataError.
+    """
+    run = _default_run(spec)
+    plan = resolve(run)
+    if not plan.backend.needs_model:
+        raise ConfigError(
+            f"the {run.backend} backend has nothing to tune", where="--backend", hint="leave --backend out"
+        )
+    task = open_task(plan, cache_dir())
+    gates = Gates(plan, task, measure=not dry, on_say=on_say, asked=spec.precision)
+    space = build_space(plan, task, run, backend=spec.backend, precision=spec.precision, gate=gates.why_not)
+    total = psutil.virtual_memory().total
+    return TunePlan(
+        spec=spec,
+        plan=plan,
+        task=task,
+        space=space,
+        key=tune_key(spec),
+        memory_bytes=int(spec.memory_gib * 2**30) if spec.memory_gib else int(MEMORY_SHARE * total),
+        accuracy=gates.how,
+    )
+
+
+def _default_run(spec: TuneSpec) -> RunSpec:
+    """What would be run if nothing were tuned."""
+    precision = spec.precision or Precision.FP32
+    return replace(spec.run, backend=spec.backend or spec.run.backend, precision=precision, tuned=None)
+
+
+def tune_key(spec: TuneSpec) -> TunedKey:
+    """What the result of a tuning is kept for. Raises ConfigError for a key nobody has."""
+    run = _default_run(spec)
+    fixed = task_options(run.options, run.workload, run.backend)
+    fixed |= {
+        f"backend.{k}": v for k, v in option_groups(run.options, run.workload, run.backend)["backend"].items()
+    }
+    if spec.backend:
+        fixed["backend"] = spec.backend
+    if spec.precision:
+        fixed["precision"] = spec.precision.value
+    return TunedKey(
+        machine=this_machine(),
+        workload=run.workload,
+        scenario=run.scenario,
+        suite=run.suite,
+        round=run.round,
+        model=run.model,
+        fixed=fixed,
+    )
+
+
+def tune(planned: TunePlan, root: Path, *, on_trial: OnTrial | None = None) -> tuple[TunedRecord, Path]:
+    """Search, and keep the best. Raises NoneHolds, ConfigError, RunError, or what the default ended with."""
+    spec, plan = planned.spec, planned.plan
+    load = os.getloadavg()
+    search = Search(
+        space=planned.space,
+        world=World(
+            open=_opener(planned), clock=time.monotonic, pause=time.sleep, load=lambda: os.getloadavg()
+        ),
+        effort=Effort(budget_s=spec.budget_s, seed=spec.seed, drift=spec.drift),
+        unit=UNITS.get(plan.spec.scenario, "s"),
+        on_trial=on_trial,
+    )
+    try:
+        found = search.run()
+    except NothingHolds as nothing:
+        raise NoneHolds(nothing.reasons, nothing.trials) from None
+    except KeyboardInterrupt:
+        raise Interrupted(
+            "stopped by the user", hint="nothing was kept; what was tuned before still holds"
+        ) from None
+    record = _record(planned, found, load)
+    return record, write_tuned(root, record)
+
+
+UNITS = {Scenario.OFFLINE: "samples/s", Scenario.SERVER: "queries/s"}
+
+
+def _opener(planned: TunePlan) -> Opener:
+    spec = planned.plan.spec
+    groups = option_groups(spec.options, spec.workload, spec.backend)
+    backend = {*groups["backend"], *(f"backend.{k}" for k in groups["backend"])}
+    return Opener(
+        spec=spec,
+        room=Room(cache=str(cache_dir()), memory_bytes=planned.memory_bytes),
+        latency=spec.scenario not in UNITS,
+        others={k: v for k, v in spec.options.items() if k not in backend},
+    )
+
+
+def _record(planned: TunePlan, found: Found, load: tuple[float, ...]) -> TunedRecord:
+    spec, plan = planned.spec, planned.plan
+    best = found.best
+    used = replace(plan.spec, backend=best.backend, precision=best.precision)
+    software = software_versions(plan)
+    model = model_sha256(planned.task)
+    if (best.backend, best.precision) != (plan.spec.backend, plan.spec.precision):
+        options = {k: v for k, v in used.options.items() if not _is_backends(k, plan)}
+        own = resolve(replace(used, options=options))
+        software = software_versions(own) | software
+        model = model_sha256(open_task(own, cache_dir()))
+    return TunedRecord(
+        id=tuned_id(planned.key),
+        key=planned.key,
+        model_sha256=model,
+        software=software,
+        best=best,
+        outcome=found.outcome,
+        value=found.value,
+        default=planned.space.default,
+        default_value=found.default_value,
+        ratio=found.ratio,
+        accuracy=planned.accuracy.get(f"{best.backend} {best.precision.value}", ""),
+        expected_qps=found.value.value if plan.spec.scenario is Scenario.OFFLINE else None,
+        trials=found.trials,
+        findings=found.findings,
+        left_out=planned.space.left_out,
+        seed=spec.seed,
+        budget_s=spec.budget_s,
+        took_s=found.took_s,
+        when=datetime.now(UTC).isoformat(timespec="seconds"),
+        load_average=tuple(load),
+    )
+
+
+def _is_backends(key: str, plan: Plan) -> bool:
+    return bool(
+        option_groups({key: plan.spec.options[key]}, plan.spec.workload, plan.spec.backend)["backend"]
+    )

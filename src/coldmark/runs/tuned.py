@@ -1,0 +1,168 @@
+"""What was tuned here, put into a run that says nothing else."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from coldmark.backends import BACKENDS
+from coldmark.backends.build import processors
+from coldmark.core.errors import ColdmarkError
+from coldmark.core.nouns import Scenario
+from coldmark.core.record import RunSpec
+from coldmark.core.sut import Model, Pipeline
+from coldmark.core.tuned import Machine, TunedRecord, TunedUse
+from coldmark.runs.resolve import open_task, option_groups, resolve
+from coldmark.store.rundir import sha256
+from coldmark.store.tuned import list_tuned
+from coldmark.telemetry.inventory import detect
+from coldmark.workloads.cache import cache_dir
+from coldmark.workloads.task import Task
+
+
+@cache
+def this_machine() -> Machine:
+    """What this machine is told from another by."""
+    return Machine(
+        processor=detect().host_processor_model_name,
+        processors=processors(),
+        memory_gib=round(psutil.virtual_memory().total / 2**30),
+    )
+
+
+def model_sha256(task: Task) -> str:
+    """Digest over the files of a model, in the order of their names; empty where there is none."""
+    paths: list[Path] = []
+    if isinstance(task.model, Model):
+        paths = [task.model.path]
+    elif isinstance(task.model, Pipeline):
+        networks = task.model.networks(task.model.batch[Scenario.OFFLINE])
+        paths = [network.path for network in networks]
+    found = hashlib.sha256()
+    for path in sorted(set(paths)):
+        found.update(sha256(path).encode())
+    return found.hexdigest() if paths else ""
+
+
+def task_options(options: Mapping[str, str], workload: str, backend: str) -> dict[str, str]:
+    """The options that change what is computed on, under their full names."""
+    return {f"task.{k}": v for k, v in option_groups(options, workload, backend)["task"].items()}
+
+
+def with_tuned(spec: RunSpec, root: Path, given: Collection[str]) -> tuple[RunSpec, str]:
+    """A run's spec with what was tuned for it, and what is to be said about that (empty: nothing).
+
+    `given` names what the user asked for (`backend`, `precision`): that is never replaced, nor is any option
+    in the spec. What was tuned with another model or other software is not used. Raises nothing: a store
+    that cannot be read is said, and the run goes on without it.
+    """
+    found, said = [], ""
+    for record in list_tuned(root):
+        if isinstance(record, ColdmarkError):
+            said = f"not used: {record.message} ({record.where})"
+        elif _is_for(record, spec, given):
+            found.append(record)
+    fresh = []
+    for record in found:
+        if why := change(record, spec):
+            said = f"not used, tuned {record.when[:10]} (id {record.id}): {why}; {_again(record)}"
+        else:
+            fresh.append(record)
+    if not fresh:
+        return spec, said
+    best = max(fresh, key=lambda r: (_score(r), r.when))
+    return _applied(best, spec), ""
+
+
+def _is_for(record: TunedRecord, spec: RunSpec, given: Collection[str]) -> bool:
+    """Whether a record is of this machine and this run, and sets nothing that the user set otherwise."""
+    key = record.key
+    same = (key.workload, key.scenario, key.suite, key.round, key.model) == (
+        spec.workload,
+        spec.scenario,
+        spec.suite,
+        spec.round,
+        spec.model,
+    )
+    if not same or key.machine != this_machine():
+        return False
+    if "backend" in given and record.best.backend != spec.backend:
+        return False
+    if "precision" in given and record.best.precision is not spec.precision:
+        return False
+    return _same_fixed(record, spec)
+
+
+def _same_fixed(record: TunedRecord, spec: RunSpec) -> bool:
+    """What was fixed when tuning is what this run has too."""
+    fixed = dict(record.key.fixed)
+    if fixed.pop("backend", spec.backend) != spec.backend:
+        return False
+    if fixed.pop("precision", spec.precision.value) != spec.precision.value:
+        return False
+    try:
+        groups = option_groups(spec.options, spec.workload, record.best.backend)
+    except ColdmarkError:
+        return False  # an option that the tuned backend does not have
+    tasks = {f"task.{k}": v for k, v in groups["task"].items()}
+    backend = {f"backend.{k}": v for k, v in groups["backend"].items()}
+    if {k: v for k, v in fixed.items() if k.startswith("task.")} != tasks:
+        return False
+    return all(backend.get(k) == v for k, v in fixed.items() if k.startswith("backend."))
+
+
+def change(record: TunedRecord, spec: RunSpec) -> str:
+    """What is no longer as it was when it was tuned; empty where all is."""
+    try:
+        versions = dict(BACKENDS.load(record.best.backend).versions())
+        changed = [
+            f"{name} was {record.software.get(name)}, is {version}"
+            for name, version in versions.items()
+            if record.software.get(name) != version
+        ]
+        if changed:
+            return ", ".join(changed)
+        used = _applied(record, spec)
+        if model_sha256(open_task(resolve(used), cache_dir())) != record.model_sha256:
+            return "the model has changed"
+    except ColdmarkError as error:
+        return error.message
+    return ""
+
+
+def _again(record: TunedRecord) -> str:
+    return f"to tune again: coldmark tune {record.key.workload} --scenario {record.key.scenario.value}"
+
+
+def _score(record: TunedRecord) -> float:
+    """Higher is better."""
+    return record.value.value if record.value.unit != "s" else 1 / record.value.value
+
+
+def _applied(record: TunedRecord, spec: RunSpec) -> RunSpec:
+    """The record's settings below what the user set."""
+    groups = option_groups(spec.options, spec.workload, record.best.backend)
+    own = {f"backend.{k}" for k in groups["backend"]}
+    settings: dict[str, Any] = {k: v for k, v in record.best.options.items() if k not in own}
+    return replace(
+        spec,
+        backend=record.best.backend,
+        precision=record.best.precision,
+        options={**spec.options, **settings},
+        tuned=TunedUse(
+            id=record.id,
+            when=record.when,
+            settings={
+                "backend": record.best.backend,
+                "precision": record.best.precision.value,
+                **settings,
+            },
+            expected_qps=None if own else record.expected_qps,
+        ),
+    )
