@@ -17,7 +17,6 @@ from coldmark.backends.slots import Landed, Sizes
 from coldmark.core.nouns import Scenario
 from coldmark.core.sut import Answers, Compiled, Compute, Indices, Network, Pipeline
 
-
 OPEN_WARM_S = 3.0
 """How long the shapes of an open network are run in turn before the clock starts. They share its kernels and,
 with the largest run first, its memory, so that a shape met later costs milliseconds once."""
@@ -94,16 +93,13 @@ class PipelineBench:
         return self._slots
 
     def warm(self) -> None:
-        """Each shape once on each stream, which takes lanes that run at the same time; a spare lane, which
-        has the same compiled networks, only gets its memory."""
-        busy, spare = self._lanes[: self._streams], self._lanes[self._streams :]
+        """Each shape once on each stream, for which lanes run at the same time. A spare lane has the same
+        compiled networks."""
+        busy = self._lanes[: self._streams]
         with ThreadPoolExecutor(len(busy), "warm") as threads:
             for network in self._networks:
                 for done in [threads.submit(_warm, network, lane[network.name]) for lane in busy]:
                     done.result()
-        for lane in spare:
-            for network in self._networks:
-                _run(lane[network.name], _largest_first(network)[0])
 
     def describe(self) -> dict[str, Any]:
         shapes = {n.name: len(n.profiles) for n in self._networks}
