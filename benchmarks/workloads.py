@@ -48,7 +48,12 @@ def main() -> None:
     options.add_argument("--only", nargs="*", default=list(CANDIDATES), help="ids")
     options.add_argument("--model", default="full")
     options.add_argument("--precisions", nargs="*", default=["fp32", "bf16"])
+    options.add_argument("--setting", help="BATCHxSTREAMS, known to be best: nothing else is tried")
+    options.add_argument("--bare", type=float, default=1.0, help="seconds of each bare rate")
     given = options.parse_args()
+    if given.setting:
+        batch, streams = map(int, given.setting.split("x"))
+        CANDIDATES.update(dict.fromkeys(given.only, ((batch, streams),)))
     where = machine()
     peaks = {p: product_peak(Precision(p), 4.0) for p in given.precisions}
     memory = {"read": read_peak(2.0), "gather": gather_peak(2.0)}
@@ -57,7 +62,7 @@ def main() -> None:
     print({k: f"{v / 1e9:.1f} GB/s" for k, v in memory.items()})
     rows = []
     for name in given.only:
-        rows += measure(name, given.model, given.precisions, given.repeats, given.seconds, where)
+        rows += measure(name, given.model, given.precisions, given.repeats, given.seconds, given.bare, where)
     report(
         f"{given.model}, Offline through LoadGen",
         [
@@ -79,20 +84,29 @@ def main() -> None:
 
 
 def measure(
-    name: str, model: str, precisions: list[str], repeats: int, seconds: float, where: dict[str, Any]
+    name: str,
+    model: str,
+    precisions: list[str],
+    repeats: int,
+    seconds: float,
+    bare_s: float,
+    where: dict[str, Any],
 ) -> list[dict[str, Any]]:
     """Rounds of the reference way and of each precision at its best setting."""
-    task = open_task(resolve(_what(name, model, "fp32", (1, 1), seconds)), cache_dir())
+    task = open_task(resolve(_what(name, model, "fp32", (1, 1), seconds, bare_s)), cache_dir())
     peer = importlib.import_module(REFERENCES[name]).reference_rate
     rows: dict[str, dict[str, Any]] = {}
     for precision in precisions:
-        tried = {c: _run(name, model, precision, c, seconds) for c in CANDIDATES[name]}
-        best = max(tried, key=lambda c: tried[c]["rate"])
+        settings = CANDIDATES[name]
+        tried = {}
+        if len(settings) > 1:
+            tried = {c: _run(_what(name, model, precision, c, seconds, bare_s)) for c in settings}
+        best = max(settings, key=lambda c: tried[c]["rate"] if tried else 0.0)
         rows[precision] = {
             "workload": name,
             "precision": precision,
             "best": best,
-            "runs": [tried[best]],
+            "runs": [tried[best]] if tried else [],
             "tried": {f"{b} x {s}": found["rate"] for (b, s), found in tried.items()},
             "reference": [],
             "ratio": [],
@@ -102,7 +116,7 @@ def measure(
         reference = peer(getattr(task.model, "path", None), task, seconds)
         for precision in precisions:
             row = rows[precision]
-            row["runs"].append(_run(name, model, precision, row["best"], seconds))
+            row["runs"].append(_run(_what(name, model, precision, row["best"], seconds, bare_s)))
             row["reference"].append(reference)
             row["ratio"].append(row["runs"][-1]["rate"] / reference)
     for precision, row in rows.items():
@@ -114,7 +128,9 @@ def measure(
     return list(rows.values())
 
 
-def _what(name: str, model: str, precision: str, setting: tuple[int, int], seconds: float) -> RunSpec:
+def _what(
+    name: str, model: str, precision: str, setting: tuple[int, int], seconds: float, bare_s: float
+) -> RunSpec:
     batch, streams = setting
     return spec(
         model,
@@ -123,15 +139,16 @@ def _what(name: str, model: str, precision: str, setting: tuple[int, int], secon
         precision=Precision(precision),
         seconds=seconds,
         options={"backend.batch": str(batch), "backend.streams": str(streams), "test.min_query_count": "1"}
+        | {"harness.bare_s": str(bare_s)}
         | SMALLER.get(name, {}),
     )
 
 
-def _run(name: str, model: str, precision: str, setting: tuple[int, int], seconds: float) -> dict[str, Any]:
+def _run(what: RunSpec) -> dict[str, Any]:
     try:
-        record, outcome, _ = run(_what(name, model, precision, setting, seconds))
+        record, outcome, _ = run(what)
     except ColdmarkError as error:
-        print(f"{name} {precision} {setting}: {error}")
+        print(f"{what.workload} {what.precision.value} {what.options}: {error}")
         return {"rate": 0.0, "share": 0.0, "rss": 0}
     assert record.metric is not None
     assert record.harness is not None

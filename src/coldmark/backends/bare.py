@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from itertools import cycle
 
 import numpy as np
@@ -21,6 +22,12 @@ from coldmark.core.sut import Answers, Indices, SampleLibrary
 SEED = 20220908
 BATCHES = 8
 """Batches of unequal samples that are gone through in turn."""
+
+LANDINGS = 3
+"""Batches of each slot that are counted at least, however slow the model, ..."""
+
+LONG = 10
+"""... unless they take as many times the seconds given: then one."""
 
 SINGLES = 48
 """Unequal samples at least, where queries are small."""
@@ -92,13 +99,13 @@ def bare_inline(bench: Bench, library: SampleLibrary, seconds: float, samples: i
     batches = _batches(bench, library, min(samples, most))
     with _loaded(library, batches):
         slot = bench.slots[0]
-        slot.bare(batches[0])
-        done, turn = 0.0, cycle([(b, _work(bench, b)) for b in batches])
+        slot.bare(min(batches, key=lambda batch: _work(bench, batch)))
+        done, count, turn = 0.0, 0, cycle([(b, _work(bench, b)) for b in batches])
         now = started = time.perf_counter()
-        while now < started + seconds:
+        while now < started + seconds or (count < LANDINGS and now < started + LONG * seconds):
             batch, work = next(turn)
             slot.bare(batch)
-            done += work
+            done, count = done + work, count + 1
             now = time.perf_counter()
     return done / mean_size(bench, library) / (now - started)
 
@@ -128,57 +135,102 @@ def bare_queued(bench: Bench, library: SampleLibrary, seconds: float) -> float:
         return _Round(bench, batches, seconds).rate() / mean_size(bench, library)
 
 
-class _Round:
-    """All slots kept busy for a while."""
+@dataclass(slots=True)
+class _Turns:
+    """One slot's batches in turn, and what it did between its first landing and its last."""
 
-    def __init__(self, bench: Bench, batches: Sequence[Indices], seconds: float) -> None:
-        self._slots = bench.slots
+    batches: Iterator[tuple[Indices, float]]
+    flying: float = 0.0  # the work of the batch it has
+    first: float | None = None
+    last: float = 0.0
+    landings: int = 0  # after the first
+    work: float = 0.0  # of these
+
+    def land(self, now: float) -> None:
+        if self.first is None:
+            self.first = now
+        else:
+            self.landings += 1
+            self.work += self.flying
+        self.last = now
+
+    @property
+    def span(self) -> float:
+        return 0.0 if self.first is None else self.last - self.first
+
+
+class _Round:
+    """All slots kept busy for a while.
+
+    Each slot is counted between landings of its own, while all others were flying: what starts and ends with
+    idle slots is not in it, which of a model that computes a batch a second is most of the time. Landings of
+    all slots over one wall would count too many where slots land together.
+    """
+
+    def __init__(
+        self,
+        bench: Bench,
+        batches: Sequence[Indices],
+        seconds: float,
+        now: Callable[[], float] = time.perf_counter,
+    ) -> None:
         # Each slot has batches of its own, so that what is in place stays in place.
         turns = [list(batches)] if len(batches) > 1 else [[b.copy() for b in batches] for _ in bench.slots]
         self._turns = {
-            id(slot): cycle([(b, _work(bench, b)) for b in turns[i % len(turns)][:: 1 if i % 2 == 0 else -1]])
-            for i, slot in enumerate(self._slots)
+            id(slot): _Turns(
+                cycle([(b, _work(bench, b)) for b in turns[i % len(turns)][:: 1 if i % 2 == 0 else -1]])
+            )
+            for i, slot in enumerate(bench.slots)
         }
-        self._seconds = seconds
-        self._flying: dict[int, float] = {}
-        self._lock, self._over = threading.Lock(), threading.Event()
-        self._done, self._errors = 0.0, list[BaseException]()
+        self._slots, self._seconds, self._now = bench.slots, seconds, now
+        self._lock, self._landed_all = threading.Lock(), threading.Event()
+        self._over, self._left = False, len(bench.slots)
+        self._errors = list[BaseException]()
 
     def rate(self) -> float:
-        """Work a second, by the batches that landed and the wall from first start to last landing."""
-        for slot in self._slots:
-            slot.bare(self._first(slot))
-        started = time.perf_counter()
-        self._until = started + self._seconds
-        self._left = len(self._slots)
+        """Work a second. The first batch of each slot warms it up."""
+        self._started = self._now()
         for slot in self._slots:
             self._start(slot)
-        self._over.wait()
+        self._landed_all.wait()
         if self._errors:
             raise self._errors[0]
-        return self._done / (time.perf_counter() - started)
-
-    def _first(self, slot: Slot) -> Indices:
-        batch, _ = next(self._turns[id(slot)])
-        return batch
+        turns = self._turns.values()
+        return len(turns) * sum(t.work for t in turns) / sum(t.span for t in turns)
 
     def _start(self, slot: Slot) -> None:
-        batch, self._flying[id(slot)] = next(self._turns[id(slot)])
+        turns = self._turns[id(slot)]
+        batch, turns.flying = next(turns.batches)
         slot.start_bare(batch, self._landed)
 
     def _landed(self, slot: Slot, answers: Answers | None, error: BaseException | None) -> None:
         with self._lock:
-            self._done += self._flying[id(slot)]
-            if error is not None:
-                self._errors.append(error)
-            stop = bool(self._errors) or time.perf_counter() >= self._until
-            self._left -= stop
-            if not self._left:
-                self._over.set()
+            if not self._over:
+                now = self._now()
+                self._turns[id(slot)].land(now)
+                self._over = error is not None or self._enough(now - self._started)
+            stop = self._over
+            if stop:
+                self._leave(error)
         if not stop:
             try:
                 self._start(slot)
             except BaseException as problem:  # noqa: BLE001 - a thread edge
                 with self._lock:
-                    self._errors.append(problem)
-                self._over.set()
+                    self._over = True
+                    self._leave(problem)
+
+    def _enough(self, spent: float) -> bool:
+        """Whether every slot landed often enough for the time that took. Lock held."""
+        if spent < self._seconds:
+            return False
+        least = min(turns.landings for turns in self._turns.values())
+        return least >= (LANDINGS if spent < LONG * self._seconds else 1)
+
+    def _leave(self, error: BaseException | None) -> None:
+        """Note that a slot is started no more, and why if that is an error. Lock held."""
+        if error is not None:
+            self._errors.append(error)
+        self._left -= 1
+        if not self._left:
+            self._landed_all.set()

@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from math import prod
 from queue import SimpleQueue
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from coldmark.backends.slots import Landed, Sizes
 from coldmark.core.nouns import Scenario
-from coldmark.core.sut import Answers, Compiled, Compute, Indices, Network, Pipeline, Tensors
+from coldmark.core.sut import Answers, Compiled, Compute, Indices, Network, Pipeline
+
+OPEN_WARM_S = 3.0
+"""How long the shapes of an open network are run in turn before the clock starts. They share its kernels and,
+with the largest run first, its memory, so that a shape met later costs milliseconds once."""
+
+Profile: TypeAlias = tuple[tuple[int, ...], ...]
 
 
 class WarmNetwork(Compiled, Protocol):
@@ -77,17 +86,20 @@ class PipelineBench:
         self._lanes = [lane(self._networks) for _ in range(lanes)]
         self._slots = [PipelineSlot(pipeline.open(compiled, self.largest)) for compiled in self._lanes]
         self._facts = {**facts, "unit": pipeline.unit}
+        self._streams = int(facts["streams"])
 
     @property
     def slots(self) -> Sequence[PipelineSlot]:
         return self._slots
 
     def warm(self) -> None:
-        for compiled in self._lanes:
+        """Each shape once on each stream, for which lanes run at the same time. A spare lane has the same
+        compiled networks."""
+        busy = self._lanes[: self._streams]
+        with ThreadPoolExecutor(len(busy), "warm") as threads:
             for network in self._networks:
-                call = compiled[network.name]
-                for profile in network.profiles:
-                    call(*_zeros(profile, call.dtypes))
+                for done in [threads.submit(_warm, network, lane[network.name]) for lane in busy]:
+                    done.result()
 
     def describe(self) -> dict[str, Any]:
         shapes = {n.name: len(n.profiles) for n in self._networks}
@@ -99,6 +111,26 @@ class PipelineBench:
         self._slots, self._lanes = [], []
 
 
-def _zeros(profile: tuple[tuple[int, ...], ...], dtypes: Sequence[np.dtype[Any]]) -> Tensors:
-    arrays: list[NDArray[Any]] = [np.zeros(s, t) for s, t in zip(profile, dtypes, strict=True)]
-    return arrays
+def _warm(network: Network, call: WarmNetwork) -> None:
+    """Every shape where each was compiled; the largest and what time allows where all are one network."""
+    for profile in _in_turn(network):
+        _run(call, profile)
+
+
+def _in_turn(network: Network, now: Callable[[], float] = time.perf_counter) -> Iterator[Profile]:
+    largest, *others = _largest_first(network)
+    yield largest
+    until = now() + OPEN_WARM_S
+    for profile in reversed(others):
+        if network.dynamic and now() > until:
+            return
+        yield profile
+
+
+def _largest_first(network: Network) -> list[Profile]:
+    return sorted(network.profiles, key=lambda profile: -sum(prod(shape) for shape in profile))
+
+
+def _run(call: WarmNetwork, profile: Profile) -> None:
+    arrays: list[NDArray[Any]] = [np.zeros(s, t) for s, t in zip(profile, call.dtypes, strict=True)]
+    call(*arrays)

@@ -24,8 +24,8 @@ BATCH = {Scenario.SINGLE_STREAM: 1, Scenario.MULTI_STREAM: 8, Scenario.SERVER: 8
 WINDOW = 8
 """Encoder frames the decoder looks ahead (half a second): labels are closer together in speech."""
 
-LENGTHS = 8
-"""Lengths to which batches are padded."""
+LENGTHS = 32
+"""Lengths to which batches are padded: 5 % of the official set's frames are padding, with 8 lengths 17 %."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,7 +90,7 @@ def decoder_sizes(batch: int) -> tuple[int, ...]:
 def encoder_sizes(batch: int) -> tuple[int, ...]:
     """Batch sizes of the encoder, ascending: fine where load decides, coarse where only the last is not full.
 
-    Each is run once at every length before the clock starts, which a large encoder makes felt.
+    The fewer the shapes, the more of them are warm before the clock starts.
     """
     return tuple(size for size in decoder_sizes(batch) if batch <= 8 or size in (8, batch))
 
