@@ -26,7 +26,13 @@ from coldmark.workloads.rnnt.decode import MOST_AT_A_FRAME, Greedy
 from coldmark.workloads.rnnt.features import FrontEnd, mel_filters
 from coldmark.workloads.rnnt.library import AudioLibrary
 from coldmark.workloads.rnnt.librispeech import LONGEST, Recordings, normalise
-from coldmark.workloads.rnnt.pipeline import decoder_sizes, encoder_sizes, open_graphs, padded_lengths
+from coldmark.workloads.rnnt.pipeline import (
+    LENGTHS,
+    decoder_sizes,
+    encoder_sizes,
+    open_graphs,
+    padded_lengths,
+)
 from coldmark.workloads.rnnt.spoken import SpokenSet, Tape
 from coldmark.workloads.rnnt.task import Options
 from coldmark.workloads.rnnt.wer import word_error_rate, word_errors
@@ -315,7 +321,7 @@ def test_batches_are_padded_to_even_lengths_that_hold_the_longest(longest: int) 
     lengths = padded_lengths(longest)
     assert all(n % 2 == 0 for n in lengths)
     assert lengths[-1] >= longest
-    assert len(lengths) <= 8
+    assert len(lengths) <= LENGTHS
 
 
 def test_batch_sizes_by_hand() -> None:

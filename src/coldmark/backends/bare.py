@@ -51,7 +51,9 @@ def _batches(bench: Bench, library: SampleLibrary, samples: int | None) -> list[
     """Batches as a run would form them: of `samples`, or as large as they get."""
     per = samples or typical_samples(bench, library)
     if bench.size is None:
-        return [np.arange(min(per, bench.largest), dtype=np.int64) % library.count]
+        per, loadable = min(per, bench.largest), min(library.count, library.performance_count)
+        count = BATCHES * max(1, SINGLES // per // BATCHES) if bench.varied else 1
+        return list((np.arange(count * per, dtype=np.int64) % loadable).reshape(count, per))
     size = bench.size(np.arange(library.count, dtype=np.int64))
     if samples is None:
         # As a whole Offline query would be cut, and of these a few over the whole range of sizes.

@@ -70,6 +70,8 @@ class PipelineSlot:
 class PipelineBench:
     """A pipeline's lanes as slots. `lane(networks)` compiles nothing twice that lanes can share."""
 
+    varied = True
+
     def __init__(
         self,
         pipeline: Pipeline,

@@ -80,6 +80,7 @@ class RowBench:
 
     def __init__(self, engine: Engine, model: Model, library: RowSource) -> None:
         self._engine = engine
+        self.varied = model.finish_is_work
         self._slots = [RowSlot(lane, engine, model, library) for lane in engine.lanes]
 
     @property

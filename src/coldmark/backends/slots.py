@@ -54,8 +54,12 @@ class Bench(Protocol):
     def by_size(self) -> bool:
         """Whether a batch counts size, not samples."""
 
+    @property
+    def varied(self) -> bool:
+        """Whether samples of one size differ in work: boxes to decode, answers to write out."""
+
     def warm(self) -> None:
-        """Run every slot in every shape it has, so that the clock meets no first time."""
+        """Run every stream in every shape it has, so that the clock meets no first time."""
 
     def describe(self) -> dict[str, Any]: ...
 
