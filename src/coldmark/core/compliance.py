@@ -30,6 +30,7 @@ class ScoreComparison:
     test: float | None
     tolerance: float  # share of the reference
     direction: str  # "within": both ways; "not_faster", "not_slower": one way
+    as_logged: bool = False  # "not_faster" of two latencies as they are, not as the rates they make
 
     @property
     def speed(self) -> float | None:
@@ -37,6 +38,25 @@ class ScoreComparison:
         if not self.reference or not self.test:
             return None
         return self.reference / self.test if self.lower_is_better else self.test / self.reference
+
+    @property
+    def kept(self) -> bool:
+        """Whether both scores are there and the bound holds: strictly, in the scripts' own arithmetic."""
+        if not self.reference or not self.test or self.speed is None:
+            return False
+        above = self.test >= self.reference * (1 + self.tolerance)
+        below = self.test <= self.reference * (1 - self.tolerance)
+        if self.direction == "within":
+            return not above and not below
+        if self.direction == "not_slower":
+            return not (above if self.lower_is_better else below)
+        return not below if self.as_logged else self.speed < 1 + self.tolerance
+
+    @property
+    def bound(self) -> str:
+        """The bound in words."""
+        ways = {"within": "within {}", "not_faster": "at most {} faster", "not_slower": "at most {} slower"}
+        return ways[self.direction].format(f"{self.tolerance:.0%}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

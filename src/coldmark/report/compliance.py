@@ -28,9 +28,7 @@ def _score(verdict: TestVerdict) -> str:
     score = verdict.score
     if score.speed is None:
         return "no score to compare"
-    way = {"within": "within {}", "not_faster": "at most {} faster", "not_slower": "at most {} slower"}
-    bound = way[score.direction].format(f"{score.tolerance:.0%}")
-    return f"{score.speed:.3f} times as fast as the run ({bound})"
+    return f"{score.speed:.3f} times as fast as the run ({score.bound})"
 
 
 def _answers(answers: AnswerComparison) -> str:
