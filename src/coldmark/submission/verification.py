@@ -14,13 +14,20 @@ The words TEST PASS stand in a file only where it passes: the official checker l
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from coldmark.core.compliance import AnswerComparison, ScoreAnswers, ScoreComparison, TestVerdict
+from coldmark.core.compliance import (
+    AnswerComparison,
+    EarlierTry,
+    Pace,
+    ScoreAnswers,
+    ScoreComparison,
+    TestVerdict,
+)
 from coldmark.core.errors import DataError
 from coldmark.core.nouns import Finding, Length, Severity
 from coldmark.core.settings import TestSettings
@@ -57,17 +64,24 @@ def verify(
     settings: TestSettings,
     length: Length,
     score: ScoreAnswers | None,
+    pace: Pace | None = None,
+    earlier: Sequence[EarlierTry] = (),
 ) -> TestVerdict:
     """Judge the audit test whose logs lie in `folder` as above, and write its verification files.
 
-    `score` is the workload's own metric over some of its samples, None where it has none.
+    `score` is the workload's own metric over some of its samples, None where it has none. `pace` and
+    `earlier` tries are written down; no bound depends on them.
     Raises DataError where a log is missing or unreadable.
     """
     test = parse_detail(folder / PERFORMANCE_DIR / DETAIL)
     reference = parse_detail(submitted.performance / DETAIL)
     findings = [*run_findings(audit, test, settings, length), *performance_findings(audit, reference, test)]
     verdict = TestVerdict(
-        test=audit.name, score=compare_scores(audit, reference, test), findings=tuple(findings)
+        test=audit.name,
+        score=compare_scores(audit, reference, test),
+        findings=tuple(findings),
+        pace=pace,
+        earlier=tuple(earlier),
     )
     write_whole(folder / VERIFY_PERFORMANCE, performance_text(audit, verdict))
     if audit.samples_answers:
@@ -82,6 +96,7 @@ def performance_text(audit: Audit, verdict: TestVerdict) -> str:
         lines.append(f"{name} score = {_score_text(verdict.score, value)}")
     lines.append(PASS if verdict.performance_passed else "TEST FAIL: Test score invalid")
     lines += [f"coldmark: {_line(f)}" for f in verdict.findings if f.severity is Severity.ERROR]
+    lines += [f"coldmark: {text}" for text in verdict.pace_texts]
     return "\n".join(lines) + "\n"
 
 
