@@ -84,3 +84,23 @@ def shared() -> Path:
     if not (path / "published").is_dir():
         pytest.skip("no published data beside this checkout (set COLDMARK_SHARED)")
     return path
+
+
+@pytest.fixture(scope="session")
+def mlperf_inference(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path | None]:
+    """A file of tag v2.1 by its path, taken from a clone of mlcommons/inference; None where it has none."""
+    given = os.environ.get("COLDMARK_MLPERF_INFERENCE")
+    if not given:
+        pytest.skip("no clone of mlcommons/inference (set COLDMARK_MLPERF_INFERENCE to it)")
+    out = tmp_path_factory.mktemp("mlperf")
+
+    def take(path: str) -> Path | None:
+        command = ["git", "-C", given, "show", f"v2.1:{path}"]
+        done = subprocess.run(command, capture_output=True, check=False)
+        if done.returncode:
+            return None
+        (out / path).parent.mkdir(parents=True, exist_ok=True)
+        (out / path).write_bytes(done.stdout)
+        return out / path
+
+    return take

@@ -481,6 +481,8 @@ FAULTS: tuple[Fault, ...] = (
     Fault("status sold", field("status", "sold"), "system.type", "SYSTEM_DESC"),
     Fault("type cloud", field("system_type", "cloud"), "system.type", "SYSTEM_DESC"),
     Fault("over a network", field("is_network", "True"), "system.network", "is_system_over_network"),
+    Fault("memory without ECC", field("host_memory_configuration", "8x 32GB, non-ECC"), "system.ecc", "ECC"),
+    Fault("ECC off", field("accelerator_memory_configuration", "HBM2 (ECC: off)"), "system.ecc", "ECC"),
     Fault("no description", gone(lambda s: s.system()), "system.file", "check_results_dir"),
     Fault(
         "a field twice", text(lambda s: s.system(), r"\A\{", '{"cooling": "air",'), "system.twice", "checker"

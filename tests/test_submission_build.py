@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
+import signal
 import subprocess
+import sys
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -23,7 +26,7 @@ from coldmark.rules.submission_book import AccuracyLogBook
 from coldmark.submission.assemble import cut_log, user_conf
 from coldmark.submission.build import MARK, build, complete, load_runs, plan_build
 from coldmark.submission.check import check_tree
-from coldmark.submission.describe import read_answers, template
+from coldmark.submission.describe import Question, read_answers, template
 from coldmark.submission.manifest import NAME
 from coldmark.submission.pack import pack
 from coldmark.submission.texts import as_number, parse_conf
@@ -384,3 +387,102 @@ def test_the_command_refuses_what_it_cannot_check(coldmark: Call, tmp_path: Path
     assert "tree.divisions" in empty.stdout
     (tmp_path / "tree" / "closed").mkdir()
     assert coldmark("submission", "check", "tree", "--submitter", "Acme").returncode == 2
+
+
+# -- the command on a terminal ---------------------------------------------------------------------------
+
+
+class Terminal:
+    """`submission build` at a terminal of its own: what it asks comes here, what is typed goes there."""
+
+    def __init__(self, folder: Path, *words: str) -> None:
+        self.mine, theirs = os.openpty()
+        command = [sys.executable, "-m", "coldmark", "submission", "build", *words]
+        environment = {**os.environ, "COLDMARK_RUNS_DIR": str(folder / "runs"), "NO_COLOR": "1"}
+        self.child = subprocess.Popen(
+            command, cwd=folder, stdin=theirs, stdout=subprocess.PIPE, stderr=theirs, env=environment
+        )
+        os.close(theirs)
+        self.text = ""
+
+    def until(self, *words: str) -> str:
+        """Read until one of the words was said anew; returns which, or nothing at the end."""
+        begun = len(self.text)
+        while True:
+            found = [w for w in words if w in self.text[begun:]]
+            if found:
+                return found[0]
+            try:
+                piece = os.read(self.mine, 4096)
+            except OSError:  # the other side is closed
+                piece = b""
+            if not piece:
+                return ""
+            self.text += piece.decode("utf-8", "replace").replace("\r\n", "\n")
+
+    def type(self, keys: str) -> None:
+        os.write(self.mine, keys.encode())
+
+    def end(self) -> int:
+        self.until("\0")  # nothing says that: to the end
+        status = self.child.wait(60)
+        assert self.child.stdout is not None
+        self.child.stdout.close()
+        os.close(self.mine)
+        return status
+
+
+def asked_fields(run: Path) -> list[Question]:
+    _, open_ = plan_build(
+        load_runs([run]), submitter="Acme", system="box", division=Division.OPEN, answers={}, infer=False
+    )
+    return open_
+
+
+def words_of(run: Path) -> tuple[str, ...]:
+    return ("--submitter", "Acme", "--system", "box", "--runs", run.name, "--out", "tree", "--pack", "none")
+
+
+def test_what_is_typed_at_the_prompts_stands_in_the_tree(tmp_path: Path) -> None:
+    run = submission_runs.run(tmp_path / "runs", "Offline", suite=Suite.EDGE)
+    fields = asked_fields(run)
+    assert fields
+    shell, typed = Terminal(tmp_path, *words_of(run)), dict[str, str]()
+    for question in fields:
+        assert shell.until(f"{question.name}: ")
+        if question.field.choices:  # a wrong one first: it is said, and asked for again
+            shell.type("nonsense\n")
+            assert shell.until(f"{question.name}: nonsense")
+            assert shell.until(f"{question.name}: ")
+        value = question.field.choices[0] if question.field.choices else question.field.example or "1"
+        typed[question.name] = value
+        shell.type(f"{value}\n")
+    assert shell.end() == 0, shell.text
+    assert all(question.field.about[:30] in shell.text for question in fields)
+    top = tmp_path / "tree/open/Acme-NOT-FOR-SUBMISSION"
+    said = json.loads((top / "systems/box.json").read_text())
+    for question in fields:
+        if question.part == "system":
+            assert str(said[question.name]) == typed[question.name]
+    assert check_tree(tmp_path / "tree", "v2.1").accepted
+
+
+@pytest.mark.parametrize("keys", ["\x04", "\x03"], ids=["Ctrl-D", "Ctrl-C"])
+def test_leaving_in_the_middle_of_the_questions_leaves_nothing(keys: str, tmp_path: Path) -> None:
+    run = submission_runs.run(tmp_path / "runs", "Offline", suite=Suite.EDGE)
+    first = next(q for q in asked_fields(run) if not q.field.choices)
+    shell = Terminal(tmp_path, *words_of(run))
+    for question in asked_fields(run):
+        assert shell.until(f"{question.name}: ")
+        if question.name == first.name:
+            break
+        shell.type(f"{question.field.choices[0]}\n")
+    shell.type("half a li\n" if keys == "\x04" else "half a li")
+    if keys == "\x04":
+        assert shell.until(": ", "\n\n")
+    shell.type(keys)
+    if keys == "\x03":  # no controlling terminal turns the key into a signal here
+        shell.child.send_signal(signal.SIGINT)
+    assert shell.end() == 130, shell.text
+    assert "Traceback" not in shell.text
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["runs"]

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 import sys
 import tarfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -158,11 +158,12 @@ def test_a_single_fault_in_a_published_submission_is_found(real: Spot, fault: Fa
 
 
 @pytest.fixture(scope="session")
-def official() -> Path:
-    given = os.environ.get("COLDMARK_OFFICIAL_CHECKER")
-    if not given:
-        pytest.skip("COLDMARK_OFFICIAL_CHECKER does not name v2.1's submission-checker.py")
-    return Path(given)
+def official(mlperf_inference: Callable[[str], Path | None]) -> Path:
+    """The checker of v2.1, with the parser of logs that it imports."""
+    mlperf_inference("tools/submission/log_parser.py")
+    script = mlperf_inference("tools/submission/submission-checker.py")
+    assert script is not None
+    return script
 
 
 def judge(script: Path, root: Path, csv: Path) -> tuple[int, dict[str, tuple[float, str]]]:

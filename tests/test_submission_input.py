@@ -5,8 +5,12 @@ from __future__ import annotations
 import json
 import os
 import random
+import shutil
+from collections.abc import Callable
+from concurrent.futures import Executor, Future
 from contextlib import suppress
 from pathlib import Path
+from typing import Any, ClassVar
 
 import pytest
 from hypothesis import given, settings
@@ -17,13 +21,14 @@ from coldmark.core.errors import ConfigError, DataError
 from coldmark.core.nouns import Severity
 from coldmark.loadgen.log import parse_detail
 from coldmark.rules.book import load_book, rounds
+from coldmark.submission import check
 from coldmark.submission import tree as trees
 from coldmark.submission.check import check_tree
 from coldmark.submission.findings import MAX_FINDINGS, Findings, shown
 from coldmark.submission.place import read_rounds
-from coldmark.submission.scan import DetailLog, scan_detail
+from coldmark.submission.scan import MAX_LINES_KEPT, DetailLog, scan_detail
 from coldmark.submission.texts import as_number, parse_accuracy, parse_conf, parse_hashes, read_object
-from coldmark.submission.tree import Tree, Unreadable, open_tree, pieces, read_text, walk
+from coldmark.submission.tree import Tree, Unreadable, open_tree, read_text, walk
 
 PART = load_book("v2.1").submission
 assert PART is not None
@@ -85,19 +90,32 @@ def test_the_scanner_agrees_with_the_parser_of_our_own_runs(
         assert mine.lines[key] == next(at for at, row in enumerate(rows, 1) if row[0] == key)
 
 
-LINE = st.binary(max_size=50).filter(lambda b: b"\n" not in b)
+LINE = st.one_of(
+    st.binary(max_size=50).filter(lambda b: b"\n" not in b),
+    st.sampled_from([submission_tree.entry("effective_a", 1).encode().rstrip(b"\n"), b"", b":::MLLOG {}"]),
+)
 
 
-@given(st.lists(LINE, max_size=30), st.integers(1, 64))
-def test_pieces_join_to_the_whole_and_end_where_lines_end(
-    folder: Path, lines: list[bytes], size: int
-) -> None:
-    (folder / "log").write_bytes(b"\n".join(lines))
-    handle = os.open(folder / "log", os.O_RDONLY)
-    found = list(pieces(handle, size))
-    os.close(handle)
-    assert b"".join(found) == b"\n".join(lines)
-    assert all(piece.endswith(b"\n") for piece in found[:-1])
+@given(st.lists(LINE, max_size=30))
+def test_every_line_is_an_entry_a_problem_or_blank(folder: Path, lines: list[bytes]) -> None:
+    found = scanned(folder, b"\n".join(lines))
+    blank = sum(not line.strip() for line in lines)
+    broken = [p for p in found.problems if p.key == "log.line"]
+    assert min(len(lines) - blank - found.entries, MAX_LINES_KEPT) == len(broken)
+    assert all(lines[p.line - 1][:4].decode("utf-8", "replace")[:1] == p.text[:1] for p in broken)
+
+
+def test_bytes_that_are_no_text_are_found_in_a_value_that_nobody_reads(folder: Path) -> None:
+    line = submission_tree.entry("other", "text").encode().replace(b"text", b"te\xfft")
+    assert [p.line for p in scanned(folder, line).problems] == [1, 0]  # the line, and no entry at all
+
+
+def test_copies_of_a_log_are_told_by_what_they_say(folder: Path) -> None:
+    log = "".join(submission_tree.entry(f"result_{n}", n) for n in range(3))
+    assert scanned(folder, log.encode()).crc == scanned(folder, log.replace("pid", "p1d").encode()).crc != 0
+    other = log.replace('"value": 2', '"value": 3')
+    assert scanned(folder, other.encode()).crc != scanned(folder, log.encode()).crc
+    assert scanned(folder, b"nothing\n" * 3).crc == 0
 
 
 def test_a_line_without_end_is_not_held_in_memory(folder: Path) -> None:
@@ -222,3 +240,37 @@ def test_no_broken_file_makes_the_check_crash(
             assert not found.accepted
     finally:
         path.write_bytes(whole)
+
+
+class Inline(Executor):
+    """Stands for a pool of processes: computes at once, and counts."""
+
+    started: ClassVar[list[int]] = []
+
+    def __init__(self, count: int, **_: object) -> None:
+        self.started.append(count)
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        future.set_result(fn(*args, **kwargs))
+        return future
+
+
+def test_a_round_of_many_small_submitters_is_checked_by_two_processes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = submission_tree.submission(tmp_path / "tree")
+    first = root / "closed" / submission_tree.SUBMITTER
+    shutil.copytree(first, first.with_name("Zenith"))
+    monkeypatch.setattr(check, "ProcessPoolExecutor", Inline)
+    monkeypatch.setattr(check.os, "cpu_count", lambda: 4)
+    alone = check_tree(root, "v2.1", processes=1)
+    assert not Inline.started
+    monkeypatch.setattr(check, "PARALLEL_FROM", alone.files * 2)
+    check_tree(root, "v2.1")
+    assert not Inline.started  # too small for a second process
+    monkeypatch.setattr(check, "PARALLEL_FROM", alone.files * 3 // 4)  # more than the first submitter has
+    found = check_tree(root, "v2.1")
+    assert Inline.started == [2]
+    assert found.findings == alone.findings
+    assert found.results == alone.results

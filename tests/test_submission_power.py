@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import shutil
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -12,9 +13,13 @@ from typing import Any
 
 import pytest
 
+import submission_runs
 import submission_tree as tree
-from coldmark.core.nouns import Severity
+from coldmark.core.errors import DataError
+from coldmark.core.nouns import Division, Severity
 from coldmark.core.submission import CheckedTree
+from coldmark.store.rundir import RunDir
+from coldmark.submission.build import build, complete, load_runs, plan_build
 from coldmark.submission.check import check_tree
 
 BEGIN = datetime(2022, 8, 4, 8, 0, tzinfo=UTC)
@@ -235,3 +240,62 @@ def test_published_power_sessions_are_parsed(shared: Path, tmp_path: Path) -> No
         _check_phases(case, client["phases"], server["phases"])
         _check_device(case, server)
         assert findings.kept == []
+
+
+def powered_run(root: Path) -> Path:
+    """A run of ours with what the power workflow leaves beside it."""
+    run, seconds = submission_runs.run(root / "runs", "Offline"), int(tree.RUNS["Offline"]["seconds"])
+    performance = root / "performance"  # as a tree has it: the session's hashes are of these names
+    shutil.copytree(run / "performance", performance / "run_1")
+    shutil.copytree(run / "performance", performance / "ranging")
+    for folder in ("ranging", "run_1"):
+        tree.write(performance / folder / "spl.txt", spl(seconds, 250.0))
+    for name in ("client.log", "server.log"):
+        tree.write(performance / "power" / name, "a log\n")
+    tree.write(performance / "power/ptd_logs.txt", "Uncertainty checking for YokogawaWT330 is activated\n")
+    session(performance, seconds)
+    shutil.copytree(performance / "power", run / "power")
+    shutil.copytree(performance / "ranging", run / "ranging")
+    shutil.copy(performance / "run_1/spl.txt", run / "performance/spl.txt")
+    tree.write(run / "power/analyzer_table.md", "| a meter | its range |\n")
+    RunDir(run).seal()
+    return run
+
+
+def built(root: Path, run: Path) -> Path:
+    plan, open_ = plan_build(
+        load_runs([run]), submitter="Acme", system="box", division=Division.OPEN, answers={}, infer=False
+    )
+    answers: dict[str, dict[str, str]] = {"system": {}, "implementation": {}}
+    for question in open_:
+        answers[question.part][question.name] = question.field.example or "something"
+    return build(complete(plan, answers), root / "tree")
+
+
+def test_a_run_with_power_is_built_with_its_power_and_passes(tmp_path: Path) -> None:
+    root = built(tmp_path, powered_run(tmp_path))
+    found = check_tree(root, "v2.1")
+    assert [f.rule for f in found.findings if f.severity is Severity.ERROR] == []
+    (result,) = found.results
+    assert (result.power, result.power_unit) == (pytest.approx(250.0), "W")
+    names = {p.name for p in root.rglob("*") if p.is_file()}
+    assert {"client.json", "server.json", "ptd_logs.txt", "spl.txt", "analyzer_table.md"} <= names
+    (spoilt,) = root.rglob("run_1/spl.txt")
+    spoilt.write_text(spl(int(tree.RUNS["Offline"]["seconds"]), 25.0))
+    assert not check_tree(root, "v2.1").accepted
+
+
+@pytest.mark.parametrize("lost", ["ranging/spl.txt", "power/server.json", "performance/spl.txt"])
+def test_a_power_run_that_lacks_a_file_is_refused_by_name(lost: str, tmp_path: Path) -> None:
+    run = powered_run(tmp_path)
+    (run / lost).unlink()
+    RunDir(run).seal()
+    with pytest.raises(DataError, match="no such file") as caught:
+        built(tmp_path, run)
+    assert lost in str(caught.value)
+    assert not (tmp_path / "tree").exists()
+
+
+def test_a_run_without_power_has_no_power_folders(tmp_path: Path) -> None:
+    root = built(tmp_path, submission_runs.run(tmp_path / "runs", "Offline"))
+    assert not [p for p in root.rglob("*") if p.name in ("power", "ranging", "spl.txt")]

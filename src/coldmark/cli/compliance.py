@@ -14,7 +14,9 @@ from coldmark.cli.options import json_option, runs_dir_option
 from coldmark.core.errors import EXIT_INVALID, ConfigError
 
 if TYPE_CHECKING:
-    from coldmark.core.compliance import ComplianceRecord, ScoreAnswers, TestVerdict
+    from collections.abc import Sequence
+
+    from coldmark.core.compliance import ComplianceRecord, EarlierTry, Pace, ScoreAnswers, TestVerdict
     from coldmark.rules.audit import Audit
     from coldmark.runs.execute import OnTick
     from coldmark.runs.resolve import Plan
@@ -25,10 +27,17 @@ if TYPE_CHECKING:
 @click.option(
     "--suite", "suites", multiple=True, help="All runs of a suite, by its name (coldmark suite list)."
 )
+@click.option(
+    "--tries",
+    type=click.IntRange(1, 10),
+    default=1,
+    show_default=True,
+    help="Runs of a test at most, where the machine's own bare rate explains why its score is off.",
+)
 @runs_dir_option()
 @json_option()
 def compliance(
-    run_ids: tuple[str, ...], suites: tuple[str, ...], runs_dir: Path | None, as_json: bool
+    run_ids: tuple[str, ...], suites: tuple[str, ...], tries: int, runs_dir: Path | None, as_json: bool
 ) -> None:
     """Run the audit tests that a round asks of finished runs, and write their verification files.
 
@@ -48,7 +57,7 @@ def compliance(
         raise ConfigError("which runs?", where="coldmark compliance", hint="RUN..., or --suite NAME")
     for path in paths:
         auditable(path)  # everything that can be refused is refused before anything is run
-    found = [(path, _comply(path)) for path in paths]
+    found = [(path, _comply(path, tries)) for path in paths]
     if as_json:
         click.echo(json.dumps({"runs": [_plain(path, record) for path, record in found]}, indent=2))
     else:
@@ -57,7 +66,7 @@ def compliance(
         sys.exit(EXIT_INVALID)
 
 
-def _comply(path: Path) -> ComplianceRecord:
+def _comply(path: Path, tries: int) -> ComplianceRecord:
     from coldmark.cli.progress import progress
     from coldmark.runs.compliance import comply
 
@@ -67,10 +76,18 @@ def _comply(path: Path) -> ComplianceRecord:
             stack.close()
             return stack.enter_context(progress(f"{path.name} {name}"))
 
-        return comply(path, _verify, on_test=on_test)
+        return comply(path, _verify, on_test=on_test, tries=tries)
 
 
-def _verify(audit: Audit, folder: Path, run: Path, plan: Plan, score: ScoreAnswers | None) -> TestVerdict:
+def _verify(
+    audit: Audit,
+    folder: Path,
+    run: Path,
+    plan: Plan,
+    score: ScoreAnswers | None,
+    pace: Pace | None,
+    earlier: Sequence[EarlierTry],
+) -> TestVerdict:
     from coldmark.core.codec import from_plain, read_json
     from coldmark.core.nouns import Mode
     from coldmark.core.settings import SourcedSettings
@@ -84,6 +101,8 @@ def _verify(audit: Audit, folder: Path, run: Path, plan: Plan, score: ScoreAnswe
         settings=from_plain(read_json(settings), SourcedSettings, where=str(settings)).settings,
         length=plan.spec.length,
         score=score,
+        pace=pace,
+        earlier=earlier,
     )
 
 

@@ -2,7 +2,8 @@
 
 RUN_ID/compliance/
   TEST01/  TEST04/  TEST05/     as a submission holds them (submission/verification.py)
-    run/                        the child's own: job.json, settings.json, outcome.json, child.log
+    run/                        the child's own: job.json, settings.json, outcome.json, child.log;
+                                tries.json where earlier tries were repeated
   compliance.json               what they found
   manifest.json                 sha256 of every file here: the run's own seal is not touched
 """
@@ -14,15 +15,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from coldmark.core.codec import from_plain, read_json
-from coldmark.core.compliance import ComplianceRecord, ScoreAnswers, TestVerdict
+from coldmark.core.codec import dump_json, from_plain, read_json
+from coldmark.core.compliance import ComplianceRecord, EarlierTry, Pace, ScoreAnswers, TestVerdict
 from coldmark.core.errors import ConfigError, DataError, Interrupted
-from coldmark.core.nouns import Mode, Provenance, State
+from coldmark.core.nouns import Mode, Provenance, Scenario, State
 from coldmark.core.record import RunRecord
 from coldmark.core.settings import SourcedSettings
 from coldmark.loadgen.child import OUTCOME
@@ -32,18 +33,26 @@ from coldmark.rules.book import load_book
 from coldmark.runs.execute import OnTick, run_child, software_change
 from coldmark.runs.resolve import Plan, open_task, refusal, resolve
 from coldmark.runs.worker import Job
-from coldmark.store.rundir import COMPLIANCE, MANIFEST, RunDir, changed_files, read_record
+from coldmark.store.rundir import COMPLIANCE, MANIFEST, RunDir, changed_files, read_record, write_whole
 from coldmark.workloads.cache import cache_dir
 from coldmark.workloads.task import Task
 
 COMPLIANCE_RECORD = "compliance.json"
+TRIES = "tries.json"
 
 
 class Verify(Protocol):
     """Judges an audit test by its logs and writes its verification files."""
 
     def __call__(
-        self, audit: Audit, folder: Path, run: Path, plan: Plan, score: ScoreAnswers | None
+        self,
+        audit: Audit,
+        folder: Path,
+        run: Path,
+        plan: Plan,
+        score: ScoreAnswers | None,
+        pace: Pace | None,
+        earlier: Sequence[EarlierTry],
     ) -> TestVerdict: ...
 
 
@@ -59,9 +68,13 @@ class Audited:
     changed: frozenset[str]  # earlier audit tests with files that are not what was sealed
 
 
-def comply(path: Path, verify: Verify, *, on_test: Callable[[str], OnTick | None]) -> ComplianceRecord:
+def comply(
+    path: Path, verify: Verify, *, on_test: Callable[[str], OnTick | None], tries: int = 1
+) -> ComplianceRecord:
     """Run what is still missing of a run's audit tests and judge all of them.
 
+    A test whose score alone fails, and would hold had the machine kept the bare rate that it had around the
+    run, is run again, up to `tries` times in all; every try is written down, and judged by the same bound.
     `on_test(name)` is called before each LoadGen test, and returns who is told how far it is. Raises
     ConfigError where the run cannot be audited, DataError where it was changed since it was sealed; a test
     that fails to run raises what it ended with, and those before it are kept.
@@ -76,7 +89,11 @@ def comply(path: Path, verify: Verify, *, on_test: Callable[[str], OnTick | None
         for name, audit in run.tests.items():
             folder = path / COMPLIANCE / name
             _test(run, audit, folder, on_test)
-            verdicts[name] = verify(audit, folder, path, run.plan, _scorer(run.task))
+            verdicts[name] = _judge(run, audit, folder, verify)
+            while verdicts[name].machine_changed and len(verdicts[name].earlier) + 1 < tries:
+                _set_aside(folder, verdicts[name])
+                _test(run, audit, folder, on_test)
+                verdicts[name] = _judge(run, audit, folder, verify)
             held.seal_added(COMPLIANCE)
         record = ComplianceRecord(
             run_id=run.record.run_id,
@@ -134,6 +151,40 @@ def auditable(path: Path) -> Audited:
     return Audited(path=path, record=record, plan=plan, task=task, tests=tests, changed=stale)
 
 
+def _judge(run: Audited, audit: Audit, folder: Path, verify: Verify) -> TestVerdict:
+    pace, earlier = _pace(run, folder), _earlier(folder)
+    return verify(audit, folder, run.path, run.plan, _scorer(run.task), pace, earlier)
+
+
+def _pace(run: Audited, folder: Path) -> Pace | None:
+    """The bare rates around both runs; Server is told its rate, and the machine's pace explains nothing."""
+    if run.plan.spec.scenario is Scenario.SERVER:
+        return None
+    means = []
+    for outcome in (run.path / Mode.PERFORMANCE.value / OUTCOME, folder / "run" / OUTCOME):
+        said = read_json(outcome)
+        rates = [rate for key in ("bare_before", "bare_after") if (rate := said.get(key))]
+        if not rates:
+            return None
+        means.append(sum(rates) / len(rates))
+    return Pace(reference=means[0], test=means[1])
+
+
+def _earlier(folder: Path) -> tuple[EarlierTry, ...]:
+    """The tries of a test before the one that lies there."""
+    file = folder / "run" / TRIES
+    return from_plain(read_json(file), tuple[EarlierTry, ...], where=str(file)) if file.is_file() else ()
+
+
+def _set_aside(folder: Path, verdict: TestVerdict) -> None:
+    """Note a try that is to be repeated; its outcome no longer counts as one."""
+    assert verdict.pace is not None
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    noted = (*verdict.earlier, EarlierTry(score=verdict.score, pace=verdict.pace, finished=now))
+    write_whole(folder / "run" / TRIES, dump_json(noted))
+    (folder / "run" / OUTCOME).unlink()
+
+
 def _scorer(task: Task) -> ScoreAnswers | None:
     scorer = task.scorer
     if scorer is None:
@@ -150,10 +201,12 @@ def _test(run: Audited, audit: Audit, folder: Path, on_test: Callable[[str], OnT
     """Run one audit test, unless it completed before; its logs end up where a submission has them."""
     if _kept(audit, folder):
         return
-    own = folder / "run"
+    own, earlier = folder / "run", _earlier(folder)
     if folder.is_dir():
         shutil.rmtree(folder)
     own.mkdir(parents=True)
+    if earlier:
+        write_whole(own / TRIES, dump_json(earlier))
     run_child(run.plan, audit_job(run, audit), own, on_tick=on_test(audit.name), path=run.path)
     performance = folder / "performance" / "run_1"
     performance.mkdir(parents=True)
@@ -182,12 +235,10 @@ def audit_job(run: Audited, audit: Audit) -> Job:
     settings = SourcedSettings(
         settings=settings.settings, sources=dict.fromkeys(settings.sources, "the submitted run")
     ).override(f"{audit.name}, rule book {audit.rule.round}", **audit.settings)
-    outcome: dict[str, Any] = read_json(run.path / Mode.PERFORMANCE.value / OUTCOME)
     return Job(
         spec=run.record.spec,
         mode=Mode.PERFORMANCE,
         cache=str(cache_dir()),
-        known_bare_rate=outcome.get("bare_before"),
         settings=settings,
     )
 

@@ -130,11 +130,19 @@ def check_scopes(spec: SuiteSpec, entries: Sequence[SuiteEntry]) -> None:
             raise ConfigError(f"no {scope!r} in this suite", where="--set", hint=did_you_mean(scope, known))
 
 
-def plan_suite(spec: SuiteSpec, root: Path, name: str) -> list[Line]:
-    """What the suite would run and what of it is done. Raises ConfigError before anything is written."""
+def planned(spec: SuiteSpec, root: Path) -> tuple[list[SuiteEntry], dict[str, Plan]]:
+    """What the suite demands, and the plan of each by its name: with what is tuned in `root`, where wanted.
+
+    Raises ConfigError.
+    """
     entries = demanded(spec)
     check_scopes(spec, entries)
-    plans = {e.name: resolve(_tuned(run_spec(spec, e), spec, root)) for e in entries}
+    return entries, {e.name: resolve(_tuned(run_spec(spec, e), spec, root)) for e in entries}
+
+
+def plan_suite(spec: SuiteSpec, root: Path, name: str) -> list[Line]:
+    """What the suite would run and what of it is done. Raises ConfigError before anything is written."""
+    entries, plans = planned(spec, root)
     begun = read_suite(root, name)
     found = {e.name: e for e in _same(begun, spec, name).entries} if begun else {}
     return [_line(root, found.get(e.name, e), plans) for e in entries]
@@ -209,9 +217,7 @@ def run_suite(
     `retry` runs again what came out INVALID. Raises Interrupted when the user stops it,
     ConfigError or DataError before anything is run.
     """
-    entries = demanded(spec)
-    check_scopes(spec, entries)
-    plans = {e.name: resolve(_tuned(run_spec(spec, e), spec, root)) for e in entries}
+    entries, plans = planned(spec, root)
     for plan in plans.values():
         open_task(plan, cache_dir())  # a missing file is known before an hour of work
     with held_suite(root, name):

@@ -283,15 +283,28 @@ def _write_results(plan: Plan, run: Run, top: Path, place: str) -> dict[str, str
     part, results = submission_of(plan.book), top / "results" / place
     performance, accuracy = part.folders["performance"], part.folders["accuracy"]
     _copy(run.path / "performance", results / "performance/run_1", performance.required)
-    for folder in ("power", "ranging"):
-        if (run.path / folder).is_dir():
-            _copy(run.path / folder, results / "performance" / folder, part.folders[folder].required)
     if (run.path / "power").is_dir():
-        _copy(run.path / "performance", results / "performance/run_1", ("spl.txt",))
+        _write_power(plan, run, results / "performance", top / "measurements" / place)
     log = "mlperf_log_accuracy.json"
     _copy(run.path / "accuracy", results / "accuracy", tuple(n for n in accuracy.required if n != log))
     digest = _cut(plan, run.path / "accuracy" / log, results / "accuracy" / log)
     return {f"results/{place}/accuracy/{log}": digest}
+
+
+def _write_power(plan: Plan, run: Run, performance: Path, measurements: Path) -> None:
+    """What the official power workflow left beside a run: its two sessions, the meter's logs, its documents.
+
+    The run directory holds them as that workflow names them: `power/`, `ranging/`, and `spl.txt` of the
+    testing phase in `performance/`. Raises DataError where one of them is missing.
+    """
+    part = submission_of(plan.book)
+    assert part.power is not None
+    for folder in ("power", "ranging"):
+        _copy(run.path / folder, performance / folder, part.folders[folder].required)
+    _copy(run.path / "performance", performance / "run_1", part.folders["performance_power"].required)
+    for pattern in part.power.documents:
+        found = sorted(file.name for file in (run.path / "power").glob(pattern))
+        _copy(run.path / "power", measurements, tuple(found))
 
 
 def _cut(plan: Plan, source: Path, target: Path) -> str:

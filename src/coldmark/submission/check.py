@@ -336,18 +336,19 @@ def _run(
 
 def _spread(units: Iterator[Unit], tree: Tree, processes: int) -> Iterator[tuple[Unit, UnitFound]]:
     """Units over processes; how many wait is bounded, so that memory is."""
-    first = next(units, None)  # its submitter's folder is walked by now
-    if first is None:
-        return
-    count = processes or (min(2, os.cpu_count() or 1) if tree.files >= PARALLEL_FROM else 1)
-    if count == 1:
-        for unit in chain((first,), units):
+    held = list[Unit]()  # until the walk, submitter by submitter, has shown how large the tree is
+    if not processes:
+        while tree.files < PARALLEL_FROM and (unit := next(units, None)) is not None:
+            held.append(unit)
+        processes = min(2, os.cpu_count() or 1) if tree.files >= PARALLEL_FROM else 1
+    if processes == 1:
+        for unit in chain(held, units):
             yield unit, check_unit(unit)
         return
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(count, mp_context=context) as pool:
+    with ProcessPoolExecutor(processes, mp_context=context) as pool:
         going: dict[Future[UnitFound], Unit] = {}
-        for unit in chain((first,), units):
+        for unit in chain(held, units):
             going[pool.submit(check_unit, unit)] = unit
             if len(going) >= WAITING:
                 yield from _collect(going)

@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass
 
 from coldmark.core.nouns import Scenario, Severity
+from coldmark.rules.audit import PASS, compare, metric_difference, metric_tolerance, score_field
 from coldmark.rules.book import Benchmark, Compliance, LengthRule, RuleBook
 from coldmark.rules.submission_book import SubmissionBook
 from coldmark.submission.accuracy_rules import AccuracyCase, check_accuracy
@@ -17,7 +18,6 @@ from coldmark.submission.scan import DetailLog, scan_detail
 from coldmark.submission.texts import as_number, parse_accuracy
 from coldmark.submission.tree import Tree, Unreadable, read_text
 
-PASS = "TEST PASS"  # noqa: S105 - the scripts' own word for a verdict
 _SCORE = re.compile(r"^(reference|test) score = (\S+)", re.MULTILINE)
 STATED = 1e-4
 """Relative difference that printing a score may make: LoadGen logs six digits."""
@@ -105,7 +105,7 @@ def _check_run(case: ComplianceCase, test: str) -> DetailLog | None:
 def score(log: DetailLog, book: RuleBook) -> float | None:
     """What the audit tests compare of a log: its result, in Server the completed rate."""
     rule = book.scenarios[Scenario(log.word("effective_scenario"))]
-    return log.number(rule.audit_field or rule.result_field)
+    return log.number(score_field(rule))
 
 
 def _check_verdict(
@@ -151,23 +151,14 @@ def _stated(text: str, log: DetailLog, book: RuleBook, share: float) -> bool:
 
 def _compare(case: ComplianceCase, path: str, book: Compliance, log: DetailLog, other: DetailLog) -> None:
     """The rule's own comparison, from both logs: more than the verify scripts see."""
-    reference, found = score(other, case.book), score(log, case.book)
-    if not reference or not found:
-        return
     scenario = Scenario(log.word("effective_scenario"))
-    lower = case.book.scenarios[scenario].lower_is_better
-    most = book.performance_tolerance
-    if book.relaxed_tolerance and reference <= book.relaxed_below_ns.get(scenario, 0):
-        most = book.relaxed_tolerance
-    better = reference / found - 1 if lower else found / reference - 1
-    if lower and book.against:
-        better = 1 - found / reference  # that script compares latencies as they are
-    off = {"not_faster": better, "not_slower": -better}.get(book.performance, abs(found / reference - 1))
-    if off > most:
-        way = {"not_faster": "faster", "not_slower": "slower"}.get(book.performance, "off")
-        expected = f"at most {most:.0%} {way}"
-        text = f"{found:.6g} against {reference:.6g} ({found / reference - 1:+.1%})"
-        case.findings.add(path, "compliance.compare", expected, text, book.clause)
+    rule = case.book.scenarios[scenario]
+    compared = compare(book, scenario, rule, score(other, case.book), score(log, case.book))
+    if not compared.reference or not compared.test or compared.kept:
+        return
+    text = f"{compared.test:.6g} against {compared.reference:.6g} "
+    text += f"({compared.test / compared.reference - 1:+.1%})"
+    case.findings.add(path, "compliance.compare", compared.bound, text, book.clause)
 
 
 def _check_lines(case: ComplianceCase, test: str, book: Compliance) -> None:
@@ -212,15 +203,15 @@ def _check_answers(case: ComplianceCase, test: str, book: Compliance) -> None:
 
 def _check_unequal(case: ComplianceCase, folder: str, book: Compliance) -> None:
     """Where answers differ, the metrics over the same samples must agree."""
-    strict = "99.9" in case.benchmark.official_name
-    own = book.accuracy_tolerance_strict if strict else book.accuracy_tolerance
+    own = metric_tolerance(book, case.benchmark)
     for number, (metric, target) in enumerate(case.benchmark.targets.items()):
         most = own if target.audit_tolerance is None else target.audit_tolerance
         baseline, compliance = (
             _metric(case, f"{folder}/{name}_accuracy.txt", metric) for name in ("baseline", "compliance")
         )
-        if baseline and compliance and most is not None:
-            if abs(1 - baseline / compliance) > most:
+        apart = metric_difference(baseline, compliance)
+        if apart is not None and most is not None:
+            if apart > most:
                 found = f"{metric}: {baseline} against {compliance}"
                 case.findings.add(folder, "compliance.accuracy", f"within {most:.1%}", found, book.clause)
         elif number == 0:  # scripts need not print the others over so few samples

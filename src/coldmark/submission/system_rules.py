@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from coldmark.core.nouns import Severity, Suite
@@ -68,6 +69,7 @@ def check_system(
         findings.add(path, "system.empty", "a meaningful text", ", ".join(empty), clause, severity)
     _check_names(text, path, part, findings, division, submitter)
     _check_network(text, path, part, findings, division, network=network)
+    _check_memory(text, path, part, findings, division)
     return suites_of(str(text.data.get("system_type", "")))
 
 
@@ -126,3 +128,23 @@ def _check_network(
         findings.add(
             path, "system.network", " | ".join(book.suites), ", ".join(suites), book.clause, line=line
         )
+
+
+MEMORIES = ("host_memory_configuration", "accelerator_memory_configuration")
+_NO_ECC = re.compile(
+    r"\b(non|no|not|without|w/o)[- ]?ECC\b|\bECC *[:=]? *(is +)?(off|no|not|none|disabled)\b", re.I
+)
+
+
+def _check_memory(text: JsonText, path: str, part: SubmissionBook, findings: Findings, division: str) -> None:
+    """A datacenter system has ECC on: no field must say so, so only a text that says otherwise is found."""
+    book = part.datacenter
+    if book is None or not book.ecc or division not in part.closed_divisions:
+        return
+    if Suite.DATACENTER not in suites_of(str(text.data.get("system_type", ""))):
+        return
+    for name in MEMORIES:
+        said = str(text.data.get(name, ""))
+        if _NO_ECC.search(said):
+            line = text.line(name)
+            findings.add(path, "system.ecc", f"{name}: ECC, and on", said, book.ecc_clause, line=line)

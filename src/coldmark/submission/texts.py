@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 from coldmark.rules.submission_book import AccuracyText
@@ -69,8 +70,12 @@ class Conf:
 _CONF = re.compile(r"([^\s=]+)\.([^.\s=]+)\.([A-Za-z0-9_]+)\s*=\s*(\S+)")
 
 
+@lru_cache(maxsize=16)
 def parse_conf(text: str) -> Conf:
-    """A .conf file; a line that is neither empty, comment nor `model.scenario.key = value` is broken."""
+    """A .conf file; a line that is neither empty, comment nor `model.scenario.key = value` is broken.
+
+    Not to be changed by who gets it: the round's file lies beside every run and is parsed once.
+    """
     conf = Conf()
     for number, line in enumerate(text.splitlines(), 1):
         bare = line.partition("#")[0].strip()

@@ -198,19 +198,3 @@ def read_text(tree: Tree, path: str) -> str:
         return data.decode("utf-8")
     except UnicodeDecodeError as error:
         raise Unreadable(f"not UTF-8 at byte {error.start}") from None
-
-
-def pieces(handle: int, size: int) -> Iterator[bytes]:
-    """A file in pieces that end where lines end; a line longer than 32 MiB raises Unreadable."""
-    rest = b""
-    while piece := os.read(handle, size):
-        whole, newline, after = piece.rpartition(b"\n")
-        if not newline:
-            rest += piece
-            if len(rest) > 32 << 20:
-                raise Unreadable("a line longer than 32 MiB")
-            continue
-        yield rest + whole + newline
-        rest = after
-    if rest:
-        yield rest

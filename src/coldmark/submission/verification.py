@@ -14,18 +14,32 @@ The words TEST PASS stand in a file only where it passes: the official checker l
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from coldmark.core.compliance import AnswerComparison, ScoreAnswers, ScoreComparison, TestVerdict
+from coldmark.core.compliance import (
+    AnswerComparison,
+    EarlierTry,
+    Pace,
+    ScoreAnswers,
+    ScoreComparison,
+    TestVerdict,
+)
 from coldmark.core.errors import DataError
 from coldmark.core.nouns import Finding, Length, Severity
 from coldmark.core.settings import TestSettings
 from coldmark.loadgen.log import ACCURACY, DETAIL, AccuracyLog, parse_accuracy, parse_detail
-from coldmark.rules.audit import Audit, compare_scores, performance_findings, run_findings
+from coldmark.rules.audit import (
+    PASS,
+    Audit,
+    compare_scores,
+    metric_difference,
+    performance_findings,
+    run_findings,
+)
 from coldmark.store.rundir import sha256, write_whole
 
 PERFORMANCE_DIR, ACCURACY_DIR = "performance/run_1", "accuracy"
@@ -50,17 +64,24 @@ def verify(
     settings: TestSettings,
     length: Length,
     score: ScoreAnswers | None,
+    pace: Pace | None = None,
+    earlier: Sequence[EarlierTry] = (),
 ) -> TestVerdict:
     """Judge the audit test whose logs lie in `folder` as above, and write its verification files.
 
-    `score` is the workload's own metric over some of its samples, None where it has none.
+    `score` is the workload's own metric over some of its samples, None where it has none. `pace` and
+    `earlier` tries are written down; no bound depends on them.
     Raises DataError where a log is missing or unreadable.
     """
     test = parse_detail(folder / PERFORMANCE_DIR / DETAIL)
     reference = parse_detail(submitted.performance / DETAIL)
     findings = [*run_findings(audit, test, settings, length), *performance_findings(audit, reference, test)]
     verdict = TestVerdict(
-        test=audit.name, score=compare_scores(audit, reference, test), findings=tuple(findings)
+        test=audit.name,
+        score=compare_scores(audit, reference, test),
+        findings=tuple(findings),
+        pace=pace,
+        earlier=tuple(earlier),
     )
     write_whole(folder / VERIFY_PERFORMANCE, performance_text(audit, verdict))
     if audit.samples_answers:
@@ -73,8 +94,9 @@ def performance_text(audit: Audit, verdict: TestVerdict) -> str:
     lines = ["Verifying performance."]
     for name, value in (("reference", verdict.score.reference), ("test", verdict.score.test)):
         lines.append(f"{name} score = {_score_text(verdict.score, value)}")
-    lines.append("TEST PASS" if verdict.performance_passed else "TEST FAIL: Test score invalid")
+    lines.append(PASS if verdict.performance_passed else "TEST FAIL: Test score invalid")
     lines += [f"coldmark: {_line(f)}" for f in verdict.findings if f.severity is Severity.ERROR]
+    lines += [f"coldmark: {text}" for text in verdict.pace_texts]
     return "\n".join(lines) + "\n"
 
 
@@ -88,9 +110,7 @@ def _score_text(score: ScoreComparison, value: float | None) -> str:
 
 
 def _line(finding: Finding) -> str:
-    return f"{finding.rule}: expected {finding.expected}, found {finding.found}".replace(
-        "TEST PASS", "a pass"
-    )
+    return f"{finding.rule}: expected {finding.expected}, found {finding.found}".replace(PASS, "a pass")
 
 
 # -- answers ------------------------------------------------------------------------------------------
@@ -189,7 +209,7 @@ def answer_findings(audit: Audit, answers: AnswerComparison, subject: str) -> It
     if not answers.differing:
         return
     said = f"{answers.differing} of {answers.test_entries} differ, first sample {answers.first_differing}"
-    delta, most = metric_difference(answers), answers.tolerance
+    delta, most = metric_difference(answers.baseline, answers.compliance), answers.tolerance
     if delta is None or most is None:
         yield finding("equal", "the accuracy run's answers, byte by byte", f"{said}; the metric is not known")
     elif delta > most:
@@ -198,13 +218,6 @@ def answer_findings(audit: Audit, answers: AnswerComparison, subject: str) -> It
     else:
         found = f"{said}; the metric is {delta:.3%} apart, {most:.1%} is allowed"
         yield finding("equal", "the accuracy run's answers, byte by byte", found, Severity.NOTE)
-
-
-def metric_difference(answers: AnswerComparison) -> float | None:
-    """|1 - baseline / compliance|, None where either is missing or nothing."""
-    if not answers.baseline or not answers.compliance:
-        return None
-    return abs(1 - answers.baseline / answers.compliance)
 
 
 def accuracy_text(answers: AnswerComparison, same: bool) -> str:
@@ -219,7 +232,7 @@ def accuracy_text(answers: AnswerComparison, same: bool) -> str:
         "num_missing_qsl_idxs": answers.missing,
     }
     lines = ["Verifying accuracy.", *(f"{name} = {count}" for name, count in counts.items())]
-    lines.append("TEST PASS" if same else "TEST FAIL")
+    lines.append(PASS if same else "TEST FAIL")
     if answers.baseline is not None and answers.compliance is not None:
         lines.append(f"coldmark: {BASELINE} {answers.baseline:.6g}, {COMPLIANCE} {answers.compliance:.6g}")
     return "\n".join(lines) + "\n"
