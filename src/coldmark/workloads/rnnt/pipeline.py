@@ -18,6 +18,7 @@ from coldmark.workloads.rnnt.alphabet import LABEL, SYMBOLS
 from coldmark.workloads.rnnt.decode import Greedy
 from coldmark.workloads.rnnt.features import FrontEnd
 from coldmark.workloads.rnnt.library import AudioLibrary
+from coldmark.workloads.task import Recipe
 
 BATCH = {Scenario.SINGLE_STREAM: 1, Scenario.MULTI_STREAM: 8, Scenario.SERVER: 8, Scenario.OFFLINE: 32}
 
@@ -26,6 +27,10 @@ WINDOW = 8
 
 LENGTHS = 32
 """Lengths to which batches are padded: 5 % of the official set's frames are padding, with 8 lengths 17 %."""
+
+RECIPE = Recipe(skip=("decoder",), methods=("nncf-mixed", "ort-dynamic"))
+"""No quantiser here gives LSTMs in INT8 that keep their state's precision and that both backends run: NNCF
+leaves them as they are, and a step of the decoder is too small to gain by it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
