@@ -44,7 +44,7 @@ TRY_LOW = (0.25, 0.05)
 OPEN_SLACK = 1.25
 BARE_DOUBT, SEEN_DOUBT = 0.35, 0.025
 """How far off the limit of a played queue is: of the bare model's times, and of those of the trials."""
-REPLAY = (1, 2, 4, 8)
+REPLAY = (1, 3, 8)
 """Numbers of trials after which the queue is played again with the batch times that they had."""
 FALLBACK_SLOPE = 12.0
 """d logit / d ln rate where the played queue says nothing."""
@@ -114,9 +114,9 @@ def play(service: Service, goal: Goal, *, doubt: float = BARE_DOUBT) -> Played:
     fallback = straight(0.6 * service.capacity, FALLBACK_SLOPE, goal.allowed)
     if limit <= 0:
         return Played(service=service, shape=fallback, burst=1.0, reachable=False, doubt=BARE_DOUBT)
-    rates = limit * np.exp(np.linspace(-0.45, 0.2, 14))
+    rates = limit * np.exp(np.linspace(-0.35, 0.14, 8))
     shape = shape_of(rates, late_shares(service, rates, limit_s=goal.bound_s, rng=rng), goal.allowed)
-    arrivals = np.cumsum(rng.exponential(1 / limit, 150_000))
+    arrivals = np.cumsum(rng.exponential(1 / limit, 100_000))
     burst = design_effect(service.latencies(arrivals) > goal.bound_s, blocks=60)
     shape = shape or straight(limit, FALLBACK_SLOPE, goal.allowed)
     return Played(service=service, shape=shape, burst=burst, reachable=True, doubt=doubt)
@@ -271,15 +271,15 @@ class _Hunt:
         if seconds >= TRIAL_S:
             self._try(rate, seconds, confirms=True)
             lower = self._sure(self._posterior(), self._goal.confidence)
-            if lower < rate * 0.999:
-                self._notes.append(f"the confirmation at {rate:.4g} queries/s lowered the rate")
+            if lower < rate:
+                self._notes.append(f"the confirmation at {rate:.5g} queries/s lowered the rate")
                 rate = lower
         else:
             self._notes.append("the budget left no time for a confirmation run")
         return self._result(rate)
 
     def _result(self, rate: float) -> ServerRate:
-        posterior, rate = self._posterior(), float(f"{rate:.5g}")
+        posterior, rate = self._posterior(), _five_digits_down(rate)
         queries = self._goal.queries(rate)
         trials = tuple(self._trials())
         if moved := sum(t.weight < 1 for t in trials):
@@ -344,6 +344,12 @@ class _Hunt:
             open_bound_ms=_two_digits_up(scaled * 1e3),
             notes=tuple(self._notes),
         )
+
+
+def _five_digits_down(value: float) -> float:
+    """Cut to five significant digits: a rate that is easily typed, and no less sure."""
+    unit = 10.0 ** (math.floor(math.log10(value)) - 4)
+    return float(f"{math.floor(value / unit) * unit:.5g}")
 
 
 def _two_digits_up(value: float) -> float:

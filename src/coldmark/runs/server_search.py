@@ -82,7 +82,7 @@ class _Trials:
         self._settings = base_settings(self._plan, task, Mode.PERFORMANCE)
         s, book = self._settings.settings, plan.rule.book
         self.goal = Goal(
-            bound_s=(s.target_latency_ns or 0) * 1e-9,
+            bound_s=(s.target_latency_ns or 0) / 1e9,
             percentile=s.target_latency_percentile or book.percentile,
             least_queries=book.min_query_count,
             duration_s=book.min_duration_ms / 1000,

@@ -27,8 +27,8 @@ SLOPE_PRIOR = 0.35
 WANDER = (0.0005, 0.003, 0.01, 0.03)
 WANDER_PRIOR = (0.4, 0.3, 0.2, 0.1)
 """Values of s and their prior weights: the quieter the likelier."""
-_NODES, _WEIGHTS = np.polynomial.hermite_e.hermegauss(7)
-_GRID = 121
+_NODES, _WEIGHTS = np.polynomial.hermite_e.hermegauss(5)
+_GRID = 81
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,7 +93,7 @@ class Posterior:
         self, shape: Shape, trials: Sequence[Tail], allowed: float, burst: float, *, doubt: float
     ) -> None:
         self._shape, self._allowed, self._burst = shape, allowed, burst
-        log_k = np.linspace(-2.5, 2.5, 9) * SLOPE_PRIOR
+        log_k = np.linspace(-2.5, 2.5, 7) * SLOPE_PRIOR
         self._k = np.exp(log_k)[None, :, None, None]
         self._s = np.array(WANDER)[None, None, :, None]
         prior = -0.5 * (log_k / SLOPE_PRIOR)[None, :, None] ** 2 + np.log(WANDER_PRIOR)[None, None, :]
