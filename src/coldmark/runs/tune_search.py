@@ -32,6 +32,9 @@ ROUNDS_LEAST, ROUNDS_MOST = 4, 12
 FINAL_SHARE = 0.35
 """Share of the budget that the final may take at most."""
 
+REPEATED = 4
+"""A trial that the machine changed under so often ends the search."""
+
 REPEATS = 30
 """A sampler that so often suggests what was tried has nothing new to say."""
 
@@ -199,7 +202,7 @@ class Search:
 
     def _trial(self, wanted: Configuration) -> Trial:
         """One configuration; measured again where the machine changed meanwhile."""
-        for _ in range(3):
+        for _ in range(REPEATED):
             begun = self._elapsed()
             before = self._reference.relative()
             try:
@@ -214,7 +217,7 @@ class Search:
             if not self._reference.moved(after):
                 return self._keep(trial, [s / (before * after) ** 0.5 for s in scores])
             self._reference.settle(f"trial {len(self.trials)}, after {self._elapsed():.0f} s")
-        return self._keep(trial, scores)
+        raise self._reference.restless()
 
     def _read(
         self, bench: Open, wanted: Configuration, begun: float, machine: float
