@@ -81,7 +81,7 @@ class World:
     load: Callable[[], tuple[float, ...]]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Effort:
     """How long and how closely is looked."""
 
@@ -128,7 +128,12 @@ class Search:
         machine never calms, and whatever keeps the default from being measured."""
         self._started = self.world.clock()
         self._limit_s = max(60.0, self.effort.budget_s)
-        reference_bench = self.world.open(self.space.default, self._limit_s)
+        try:
+            reference_bench = self.world.open(self.space.default, self._limit_s)
+        except TooLarge as error:
+            raise ConfigError(
+                f"the default configuration itself {error.message}", where="--memory", hint="allow more"
+            ) from None
         try:
             return self._run(reference_bench)
         finally:
