@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from coldmark.stats.early_stopping import carries, floor_queries, min_passing, min_queries
 from coldmark.stats.intervals import share_interval
-from coldmark.stats.queueing import batch_latencies, highest_rate
+from coldmark.stats.queueing import Service, batch_latencies, highest_rate
 
 
 @pytest.mark.parametrize(
@@ -94,14 +94,34 @@ def test_an_m_d_1_queue_waits_as_pollaczek_and_khinchine_say() -> None:
 
 def test_the_rate_found_holds_its_bound_and_an_impossible_bound_has_none() -> None:
     rng = np.random.default_rng
-    rate = highest_rate([0.01], np.ones(1), limit_s=0.05, percentile=0.99, rng=rng(1))
+    one = Service(batch_s=(0.01,), noise=np.ones(1))
+    rate = highest_rate(one, limit_s=0.05, percentile=0.99, rng=rng(1))
     assert 40 < rate < 100
-    assert highest_rate([0.01], np.ones(1), limit_s=0.009, percentile=0.99, rng=rng(1)) == 0.0
+    assert highest_rate(one, limit_s=0.009, percentile=0.99, rng=rng(1)) == 0.0
+
+
+def test_two_servers_of_one_queue_hold_more_than_twice_the_rate_of_one() -> None:
+    rates = [
+        highest_rate(
+            Service(batch_s=(0.01,), noise=np.ones(1), servers=servers),
+            limit_s=0.03,
+            percentile=0.99,
+            rng=np.random.default_rng(2),
+            rel_tol=0.005,
+        )
+        for servers in (1, 2)
+    ]
+    assert 2 * rates[0] < rates[1] < 200
 
 
 def test_a_looser_bound_allows_no_lower_rate() -> None:
     rates = [
-        highest_rate([0.01, 0.012], np.ones(1), limit_s=limit, percentile=0.99, rng=np.random.default_rng(3))
+        highest_rate(
+            Service(batch_s=(0.01, 0.012), noise=np.ones(1)),
+            limit_s=limit,
+            percentile=0.99,
+            rng=np.random.default_rng(3),
+        )
         for limit in (0.015, 0.03, 0.06)
     ]
     assert rates == sorted(rates)

@@ -20,12 +20,13 @@ from typing import Any
 
 import mlperf_loadgen as lg
 import numpy as np
+from numpy.typing import NDArray
 
 from coldmark.core.errors import DataError
 from coldmark.core.nouns import Mode, Scenario
 from coldmark.core.settings import TestSettings
 from coldmark.core.sut import Answers, Ids, SampleLibrary, SystemUnderTest
-from coldmark.loadgen.outstanding import BLOCK_MIN, Dated, HarnessFault, Outstanding
+from coldmark.loadgen.outstanding import BLOCK_MIN, Dated, HarnessFault, Kept, Outstanding
 from coldmark.loadgen.progress import COMPLETED, ISSUED, OVER, QUERIES, Progress
 
 CHUNK = 4096
@@ -82,7 +83,8 @@ class OfficialTest:
     """One LoadGen test over a SUT and a sample library.
 
     `on_failure(reason)` is called at most once, from any thread: nothing can be trusted after it, and
-    the process is expected to leave without waiting for LoadGen.
+    the process is expected to leave without waiting for LoadGen. `keep_times` is for trials of Server: it
+    costs a pair of integers a query.
     """
 
     def __init__(
@@ -92,6 +94,8 @@ class OfficialTest:
         settings: TestSettings,
         progress: Progress,
         on_failure: Callable[[BaseException], None],
+        *,
+        keep_times: bool = False,
     ) -> None:
         self._sut = sut
         self._library = library
@@ -104,10 +108,15 @@ class OfficialTest:
         self._table = Outstanding()
         bound = settings.target_latency_ns if settings.scenario is Scenario.SERVER else None
         # Only a performance test can be doomed by its latencies.
-        self._dated = Dated(bound) if bound and settings.mode is Mode.PERFORMANCE else None
+        table = Kept if keep_times else Dated
+        self._dated = table(bound) if bound and settings.mode is Mode.PERFORMANCE else None
         self._lock = threading.Lock()
         self._local = threading.local()
         self.counters = {"queries": 0, "issued": 0, "completed": 0, "completions": 0}
+
+    def times_ns(self) -> NDArray[np.int64]:
+        """When each Server query came and was answered, shape [n, 2]; empty unless they were to be kept."""
+        return self._dated.times_ns() if isinstance(self._dated, Kept) else np.empty((0, 2), np.int64)
 
     def fail(self, error: BaseException) -> None:
         """Note the first failure and stop talking to LoadGen."""

@@ -152,3 +152,21 @@ class Dated:
                 f"the SUT completed {len(ids)} ids of which not all were outstanding"
             ) from None
         return late
+
+
+class Kept(Dated):
+    """As `Dated`, and every query's time is kept: for a trial, whose tail is looked into."""
+
+    def __init__(self, bound_ns: int) -> None:
+        super().__init__(bound_ns)
+        self._times: list[tuple[int, int]] = []
+
+    def take(self, ids: Sequence[int]) -> int:
+        now = time.monotonic_ns()
+        self._times += [(self._since.get(i, now), now) for i in ids]
+        return super().take(ids)
+
+    def times_ns(self) -> NDArray[np.int64]:
+        """When each query reached us and was answered, in the order they came, shape [n, 2]."""
+        found = np.array(self._times, np.int64).reshape(-1, 2)
+        return found[np.argsort(found[:, 0], kind="stable")]

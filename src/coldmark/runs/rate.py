@@ -8,7 +8,7 @@ from coldmark.core.nouns import Scenario
 from coldmark.core.settings import SourcedSettings
 from coldmark.core.sut import SystemUnderTest
 from coldmark.runs.resolve import AUTO
-from coldmark.stats.queueing import highest_rate
+from coldmark.stats.queueing import Service, highest_rate
 
 SERVER_MARGIN = 0.8
 """Share of the played-through rate that is asked for: the play knows no noisy neighbour."""
@@ -92,34 +92,44 @@ def server_rate(
     sut: SystemUnderTest, limit_s: float, percentile: float, bare_rate: float
 ) -> tuple[float, str]:
     """A Poisson rate [queries/s] that should hold the bound, and how it was found."""
-    service, noise = service_times(sut)
-    streams = max(1, int(sut.describe().get("streams", 1)))
-    best = streams * highest_rate(
-        service,
-        noise,
-        limit_s=limit_s * SERVER_LIMIT_SHARE,
-        percentile=percentile,
-        rng=np.random.default_rng(7),
-    )
+    service = service_times(sut)
+    best = played_limit(service, limit_s, percentile)
     if best <= 0:
+        alone, late = service.batch_s[0] * 1e3, float(np.quantile(service.noise, 0.99))
         return bare_rate * UNREACHABLE_SHARE, (
-            f"auto: no rate meets {limit_s * 1e3:g} ms (one sample alone takes {service[0] * 1e3:.3g} ms, "
-            f"p99 {np.quantile(noise, 0.99) * service[0] * 1e3:.3g} ms); a quarter of capacity is offered"
+            f"auto: no rate meets {limit_s * 1e3:g} ms (one sample alone takes {alone:.3g} ms, "
+            f"p99 {late * alone:.3g} ms); a quarter of capacity is offered"
         )
     how = "auto: measured service times played through a queue, with a margin"
     return min(best * SERVER_MARGIN, bare_rate * CAPACITY_SHARE), how
 
 
-def service_times(sut: SystemUnderTest) -> tuple[list[float], np.ndarray[tuple[int], np.dtype[np.float64]]]:
-    """Seconds a batch of 1, 2, ... takes, and the factors by which single batches scatter."""
+def played_limit(service: Service, limit_s: float, percentile: float) -> float:
+    """The rate [queries/s] at which measured service times, played through, stay well within the bound."""
+    return highest_rate(
+        service,
+        limit_s=limit_s * SERVER_LIMIT_SHARE,
+        percentile=percentile,
+        rng=np.random.default_rng(7),
+    )
+
+
+def service_times(sut: SystemUnderTest) -> Service:
+    """Seconds a batch of 1, 2, ... takes, the factors by which single batches scatter, and the streams."""
     described = sut.describe()
     largest = described.get("batch_samples", described.get("batch"))
     largest = largest if isinstance(largest, int) else 1
     sizes = sorted({*(2**k for k in range(largest.bit_length()) if 2**k <= largest), largest})
     measured = {size: sut.bare_times(MEASURE_S, size) for size in sizes}
     first = measured[sizes[0]]
-    service = [
+    batch_s = tuple(
         max(QUERY_FLOOR_S * b, float(np.median(measured[next(s for s in sizes if s >= b)])))
         for b in range(1, largest + 1)
-    ]
-    return service, first / float(np.median(first))
+    )
+    streams = max(1, int(described.get("streams", 1)))
+    return Service(
+        batch_s=batch_s,
+        noise=first / float(np.median(first)),
+        servers=streams,
+        delay_s=float(described.get("delay_us", 0.0)) * 1e-6,
+    )

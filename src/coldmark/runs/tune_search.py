@@ -32,6 +32,9 @@ ROUNDS_LEAST, ROUNDS_MOST = 4, 12
 FINAL_SHARE = 0.35
 """Share of the budget that the final may take at most."""
 
+SAME = 1.01
+"""Leaders no further apart, and not to be told apart, are equal: the simpler one is kept."""
+
 REPEATED = 4
 """A trial that the machine changed under so often ends the search."""
 
@@ -315,7 +318,7 @@ class Search:
         confidence = 1 - (1 - CONFIDENCE) / max(1, len(trials) - has_default)
         ratios = [ratio_interval(s, scores[0], confidence) for s in scores]
         rivals = range(1 if has_default and len(trials) > 1 else 0, len(trials))
-        rival = at = max(rivals, key=lambda i: ratios[i].value)
+        rival = at = self._simplest([t.configuration for t in trials], scores, list(rivals))
         if not has_default:
             outcome = "only"
         elif rival and (ratios[rival].low or 0) > 1:
@@ -332,6 +335,18 @@ class Search:
             findings=tuple(self._reference.findings),
             took_s=self._elapsed(),
         )
+
+    def _simplest(
+        self, found: Sequence[Configuration], scores: Sequence[Sequence[float]], among: Sequence[int]
+    ) -> int:
+        """The best; of those that cannot be told from it, the one with the fewest unusual settings."""
+        best = max(among, key=lambda i: float(np.mean(np.log(scores[i]))))
+
+        def equal(i: int) -> bool:
+            ratio = ratio_interval(scores[best], scores[i])
+            return i == best or ((ratio.low or 0) <= 1 and ratio.value <= SAME)
+
+        return min((i for i in among if equal(i)), key=lambda i: self.space.unusual(found[i]))
 
     def _elapsed(self) -> float:
         return self.world.clock() - self._started

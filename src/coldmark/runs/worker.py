@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from coldmark.backends.build import BuildRequest
 from coldmark.core.codec import dump_json, from_plain, read_json
 from coldmark.core.nouns import Mode, Precision, Scenario
@@ -21,10 +23,13 @@ from coldmark.loadgen.child import Child
 from coldmark.loadgen.official import OfficialTest
 from coldmark.loadgen.progress import Phase
 from coldmark.rules.run_checks import issued_at_least
-from coldmark.runs.rate import fill_open
+from coldmark.runs.rate import fill_open, service_times
 from coldmark.runs.resolve import Plan, base_settings, open_task, resolve
 from coldmark.store.rundir import write_whole
 from coldmark.workloads.task import Task
+
+SERVICE, TIMES = "service.json", "times.npy"
+"""What a trial leaves: how long batches take, and when each query came and was answered [ns]."""
 
 STALL_BATCHES = 30
 """No completion for as long as so many batches take is a stall, however slow the model."""
@@ -43,6 +48,8 @@ class Job:
     known_qps: float | None = None
     known_bare_rate: float | None = None  # spares an accuracy test the measurement
     settings: SourcedSettings | None = None  # ready ones, of an audit test
+    trial: bool = False  # of Server: leaves its queries' times
+    measure_service: bool = False  # leaves how long batches take
 
 
 def main(path: Path) -> None:
@@ -67,6 +74,10 @@ def _run(child: Child, job: Job, directory: Path) -> dict[str, Any]:
     child.phase(Phase.BARE)
     samples = sourced.settings.samples_per_query or 1
     before = job.known_bare_rate or sut.bare_rate(plan.harness.bare_s, samples)
+    if job.measure_service:
+        service = service_times(sut)
+        plain = {"batch_s": service.batch_s, "noise": service.noise.tolist(), "servers": service.servers}
+        write_whole(directory / SERVICE, dump_json(plain))
     tuned = plan.spec.tuned.expected_qps if plan.spec.tuned else None
     sourced = fill_open(sourced, sut, before, job.known_qps, tuned)
     write_whole(directory / "settings.json", dump_json(sourced))
@@ -74,7 +85,9 @@ def _run(child: Child, job: Job, directory: Path) -> dict[str, Any]:
     child.progress.set("expected", _expected_samples(plan, task, job.mode, sourced))
     if job.mode is Mode.PERFORMANCE and plan.spec.scenario is not Scenario.OFFLINE:
         child.progress.set("floor", issued_at_least(sourced.settings))
-    test.target = OfficialTest(sut, task.library, sourced.settings, child.progress, child.fail)
+    test.target = OfficialTest(
+        sut, task.library, sourced.settings, child.progress, child.fail, keep_times=job.trial
+    )
     child.phase(Phase.RUNNING)
     wall_s = test.target.run(directory)
     child.phase(Phase.CLOSING)
@@ -88,6 +101,8 @@ def _run(child: Child, job: Job, directory: Path) -> dict[str, Any]:
         "target_qps": sourced.settings.target_qps,
         "peak_rss_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * RSS_UNIT,
     }
+    if job.trial:
+        np.save(directory / TIMES, test.target.times_ns())
     sut.close()
     return outcome
 

@@ -2,35 +2,120 @@
 
 from __future__ import annotations
 
+import heapq
+import math
+from bisect import bisect_right
 from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import cycle
 
 import numpy as np
 from numpy.typing import NDArray
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Service:
+    """How long batches take, as it was measured."""
+
+    batch_s: tuple[float, ...]  # seconds a batch of 1, 2, ... takes
+    noise: NDArray[np.float64]  # factors by which single batches scatter
+    servers: int = 1
+    delay_s: float = 0.0  # how long a free server waits for a batch to fill
+
+    @property
+    def capacity(self) -> float:
+        """The rate [1/s] that the servers can just not take for ever, whatever the latency."""
+        best = max((b + 1) / t for b, t in enumerate(self.batch_s))
+        return self.servers * best / float(np.mean(self.noise))
+
+    def latencies(self, arrivals_s: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Latency [s] of each arrival, shape [n]."""
+        return batch_latencies(
+            arrivals_s, self.batch_s, self.noise, servers=self.servers, delay_s=self.delay_s
+        )
+
+
 def batch_latencies(
-    arrivals_s: NDArray[np.float64], service_s: Sequence[float], noise: NDArray[np.float64]
+    arrivals_s: NDArray[np.float64],
+    service_s: Sequence[float],
+    noise: NDArray[np.float64],
+    *,
+    servers: int = 1,
+    delay_s: float = 0.0,
 ) -> NDArray[np.float64]:
-    """Latency [s] of each arrival at one server that takes all that waits, up to its largest batch.
+    """Latency [s] of each arrival at servers that take all that waits, up to their largest batch.
 
     `arrivals_s` ascends, shape [n]; `service_s[b - 1]` is the time of a batch of b; `noise` holds factors
-    on service times, drawn from in turn. First come, first served; a free server never waits for company.
+    on service times, drawn from in turn. First come, first served from one queue; a free server waits for
+    company until the first query has waited `delay_s` or the batch is full.
     """
-    largest = len(service_s)
-    latencies = np.empty(len(arrivals_s))
-    free, at, turn = 0.0, 0, 0
-    while at < len(arrivals_s):
-        start = max(free, arrivals_s[at])
-        size = int(np.searchsorted(arrivals_s[at : at + largest], start, side="right"))
-        free = start + service_s[size - 1] * noise[turn % len(noise)]
-        latencies[at : at + size] = free - arrivals_s[at : at + size]
-        at, turn = at + size, turn + 1
-    return latencies
+    largest, n = len(service_s), len(arrivals_s)
+    arrivals = [*arrivals_s.tolist(), *[math.inf] * largest]
+    services, factors = list(service_s), cycle(noise.tolist())
+    free, at = [0.0] * servers, 0
+    ends: list[float] = []
+    sizes: list[int] = []
+    while at < n:
+        start, first = free[0], arrivals[at]
+        if start <= first:
+            start = first
+        if delay_s and start < first + delay_s:
+            start = max(start, min(first + delay_s, arrivals[at + largest - 1]))
+        then = bisect_right(arrivals, start, at + 1, at + largest) if arrivals[at + 1] <= start else at + 1
+        end = start + services[then - at - 1] * next(factors)
+        if servers == 1:
+            free[0] = end
+        else:
+            heapq.heapreplace(free, end)
+        ends.append(end)
+        sizes.append(then - at)
+        at = then
+    return np.asarray(np.repeat(ends, sizes) - arrivals_s)
+
+
+def observed_service(times_s: NDArray[np.float64], bare: Service, *, least: int = 20) -> Service | None:
+    """How long batches took in a test, from when each query came and was answered; None for too few.
+
+    `times_s` ascends by arrival, shape [n, 2]. Queries answered at one moment were one batch. It was begun
+    when a server was free and its last query there. Sizes that were not seen scale as `bare` has them; the
+    factors keep their order, and with it what comes in bursts.
+    """
+    if len(times_s) < least:
+        return None
+    came, done = times_s[:, 0], times_s[:, 1]
+    _, first, batch, sizes = np.unique(done, return_index=True, return_inverse=True, return_counts=True)
+    last = np.zeros(len(first))
+    np.maximum.at(last, batch, came)
+    ends = done[first]
+    free, took = [-np.inf] * bare.servers, np.empty(len(first))
+    order = np.argsort(first, kind="stable")  # first come, first served
+    for b in order:
+        took[b] = ends[b] - max(free[0], last[b])
+        heapq.heapreplace(free, float(ends[b]))
+    took, sizes = np.maximum(took[order], 1e-9), np.minimum(sizes[order], len(bare.batch_s))
+    expected = np.array(bare.batch_s)
+    usual = float(np.median(took / expected[sizes - 1]))
+    scale = np.full(len(expected), usual)
+    for size in np.unique(sizes):
+        mine = took[sizes == size]
+        if len(mine) >= least:
+            scale[size - 1] = float(np.median(mine)) / expected[size - 1]
+    batch_s = np.maximum.accumulate(expected * scale)
+    factors = took / batch_s[sizes - 1]
+    return Service(batch_s=tuple(batch_s.tolist()), noise=factors, servers=bare.servers)
+
+
+def pooled(services: Sequence[Service]) -> Service:
+    """Several observations of the same servers as one: mean batch times, and the factors of all."""
+    times = np.array([s.batch_s for s in services])
+    weights = np.array([len(s.noise) for s in services], np.float64)
+    batch_s = weights @ times / weights.sum()
+    noise = np.concatenate([s.noise * (np.mean(s.batch_s) / np.mean(batch_s)) for s in services])
+    return Service(batch_s=tuple(batch_s.tolist()), noise=noise, servers=services[0].servers)
 
 
 def highest_rate(
-    service_s: Sequence[float],
-    noise: NDArray[np.float64],
+    service: Service,
     *,
     limit_s: float,
     percentile: float,
@@ -40,20 +125,31 @@ def highest_rate(
 ) -> float:
     """The highest Poisson rate [1/s] whose latency percentile stays within `limit_s`; 0.0 if none does.
 
-    `service_s`, `noise` as in `batch_latencies`; the same unit-rate arrivals are scaled for each trial, so
-    that trials differ by the rate alone.
+    The same unit-rate arrivals are scaled for each trial, so that trials differ by the rate alone.
     """
     unit = np.cumsum(rng.exponential(1.0, queries))
-    capacity = max((b + 1) / t for b, t in enumerate(service_s)) / float(np.mean(noise))
 
     def holds(rate: float) -> bool:
-        latencies = batch_latencies(unit / rate, service_s, noise)
-        return float(np.quantile(latencies, percentile)) <= limit_s
+        return float(np.quantile(service.latencies(unit / rate), percentile)) <= limit_s
 
-    low, high = 0.0, capacity
-    if not holds(capacity * 0.01):
+    low, high = 0.0, service.capacity
+    if not holds(high * 0.01):
         return 0.0
-    while high - low > rel_tol * capacity:
+    tolerance = rel_tol * high
+    while high - low > tolerance:
         middle = (low + high) / 2
         low, high = (middle, high) if holds(middle) else (low, middle)
     return low
+
+
+def late_shares(
+    service: Service,
+    rates: NDArray[np.float64],
+    *,
+    limit_s: float,
+    rng: np.random.Generator,
+    queries: int = 80_000,
+) -> NDArray[np.float64]:
+    """Share of queries over `limit_s` at each Poisson rate [1/s], all with the same unit-rate arrivals."""
+    unit = np.cumsum(rng.exponential(1.0, queries))
+    return np.array([float((service.latencies(unit / rate) > limit_s).mean()) for rate in rates])

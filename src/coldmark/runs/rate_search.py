@@ -1,0 +1,358 @@
+"""The highest Poisson rate whose run of official length would be VALID, from the tails of short ones.
+
+Each trial is a few seconds of the very configuration. The late shares of all trials so far are fitted
+(`stats/tail_fit.py`), and the fit chooses the next rate: near the limit, where a trial says most. The search
+ends when the rate that is sure enough lies close below the limit, or the budget does; then that rate is run
+once more, longer, and counts like any other trial. How trials are made is given: by LoadGen
+(`runs/server_search.py`) or in virtual time.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from coldmark.core.errors import ConfigError
+from coldmark.core.server_rate import ServerRate, ServerTrial
+from coldmark.stats.queueing import Service, highest_rate, late_shares, observed_service, pooled
+from coldmark.stats.tail_fit import Posterior, Shape, Tail, design_effect, shape_of, straight
+
+CLOSE = 0.985
+"""Share of the limit that the sure rate reaches when the search may end."""
+LEAST_TRIALS = 3
+LEAN = 0.35
+"""Quantile of the limit that is tried next: a little below the middle, so that most trials hold the bound."""
+STEP = 1.35
+"""The factor by which the next rate may differ from what was tried."""
+TRIAL_S, LONG_TRIAL_S = 5.0, 20.0
+TRIAL_QUERIES = 4000
+"""Queries a trial should have; slow models get longer trials instead."""
+CONFIRM = 2.0
+"""How much longer than a trial the confirmation is."""
+BURST_WEIGHT = 60.0
+"""Late queries that the played queue's design effect counts for, against those seen."""
+MOVED = 0.1
+"""Change of the bare rate beyond which a trial was made on another machine."""
+MOVED_WEIGHT = 0.25
+TRY_LOW = (0.25, 0.05)
+"""Shares of capacity at which a bound that seems out of reach is tried all the same."""
+OPEN_SLACK = 1.25
+BARE_DOUBT, SEEN_DOUBT = 0.35, 0.025
+"""How far off the limit of a played queue is: of the bare model's times, and of those of the trials."""
+REPLAY = (1, 3, 8)
+"""Numbers of trials after which the queue is played again with the batch times that they had."""
+FALLBACK_SLOPE = 12.0
+"""d logit / d ln rate where the played queue says nothing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Goal:
+    """What the rate is to hold."""
+
+    bound_s: float
+    percentile: float  # share in (0, 1)
+    least_queries: int  # of an official run
+    duration_s: float  # of an official run
+    confidence: float = 0.95
+
+    @property
+    def allowed(self) -> float:
+        return 1 - self.percentile
+
+    def queries(self, rate: float) -> int:
+        """Queries of an official run at a rate [1/s]."""
+        return max(self.least_queries, int(rate * self.duration_s))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observed:
+    """A trial as it was made."""
+
+    rate: float  # [queries/s]
+    seconds: float
+    times_s: NDArray[np.float64]  # when each query came and was answered, by arrival, shape [n, 2]
+    late: NDArray[np.bool_]  # whether each was, likewise
+    percentile_s: float
+    spent_s: float  # on the wall, start and loading included
+    bare_before: float | None = None
+    bare_after: float | None = None
+
+
+class Measure(Protocol):
+    """Makes a trial at a rate [queries/s]. No two numbers have the same arrivals."""
+
+    def __call__(self, rate: float, seconds: float, number: int) -> Observed: ...
+
+
+OnTrial = Callable[[ServerTrial], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Played:
+    """What a queue says in which batches take as long as they were measured to."""
+
+    service: Service
+    shape: Shape
+    burst: float  # design effect of late queries at its limit
+    reachable: bool
+    doubt: float  # standard deviation of the logarithm of its limit
+
+    @property
+    def capacity(self) -> float:
+        return self.service.capacity
+
+
+def play(service: Service, goal: Goal, *, doubt: float = BARE_DOUBT) -> Played:
+    """Play the service times through at rates around the limit they have."""
+    rng = np.random.default_rng(7)
+    limit = highest_rate(service, limit_s=goal.bound_s, percentile=goal.percentile, rng=rng, rel_tol=0.01)
+    fallback = straight(0.6 * service.capacity, FALLBACK_SLOPE, goal.allowed)
+    if limit <= 0:
+        return Played(service=service, shape=fallback, burst=1.0, reachable=False, doubt=BARE_DOUBT)
+    rates = limit * np.exp(np.linspace(-0.35, 0.14, 8))
+    shape = shape_of(rates, late_shares(service, rates, limit_s=goal.bound_s, rng=rng), goal.allowed)
+    arrivals = np.cumsum(rng.exponential(1 / limit, 100_000))
+    burst = design_effect(service.latencies(arrivals) > goal.bound_s, blocks=60)
+    shape = shape or straight(limit, FALLBACK_SLOPE, goal.allowed)
+    return Played(service=service, shape=shape, burst=burst, reachable=True, doubt=doubt)
+
+
+def search(
+    measure: Measure,
+    played: Played,
+    goal: Goal,
+    *,
+    first: float,
+    budget_s: float,
+    on_trial: OnTrial | None = None,
+) -> ServerRate:
+    """Search from the rate `first` [queries/s] until it is sure enough or `budget_s` is spent.
+
+    Raises ConfigError where the budget is too small for a trial and its confirmation.
+    """
+    hunt = _Hunt(measure, played, goal, budget_s, on_trial)
+    if not played.reachable and not hunt.any_rate_holds():
+        return hunt.unreachable()
+    hunt.refine(first)
+    if hunt.hopeless():
+        return hunt.unreachable()
+    return hunt.confirmed()
+
+
+class _Hunt:
+    """The trials so far and what follows from them."""
+
+    def __init__(
+        self, measure: Measure, played: Played, goal: Goal, budget_s: float, on_trial: OnTrial | None
+    ) -> None:
+        self._measure, self._played, self._goal = measure, played, goal
+        self._bare = played.service
+        self._budget_s, self._on_trial = budget_s, on_trial
+        self._seen: list[Observed] = []
+        self._confirms: list[bool] = []
+        self._spent_s = 0.0
+        self._overhead_s = 0.0  # of a trial, beyond LoadGen's own time
+        self._notes: list[str] = []
+
+    # -- trials ------------------------------------------------------------------------------------
+
+    def _trial_s(self, rate: float) -> float:
+        return min(LONG_TRIAL_S, max(TRIAL_S, TRIAL_QUERIES / rate))
+
+    def _affords(self, seconds: float) -> bool:
+        return self._spent_s + seconds + self._overhead_s <= self._budget_s
+
+    def _try(self, rate: float, seconds: float, *, confirms: bool = False) -> ServerTrial:
+        if not self._seen and not self._affords(seconds):
+            raise ConfigError(
+                f"{self._budget_s:g} s are too few for one trial of {seconds:.0f} s at {rate:.4g} queries/s",
+                where="--budget",
+                hint=f"{5 * seconds:.0f} s at the least; three minutes are usually enough",
+            )
+        seen = self._measure(rate, seconds, len(self._seen))
+        self._seen.append(seen)
+        self._confirms.append(confirms)
+        self._spent_s += seen.spent_s
+        self._overhead_s = max(self._overhead_s, seen.spent_s - seen.seconds)
+        trial = self._trials()[-1]
+        if self._on_trial:
+            self._on_trial(trial)
+        return trial
+
+    def _weights(self) -> list[float]:
+        """1, or less where the bare rate around a trial is not that of the others."""
+        rates = [[r for r in (o.bare_before, o.bare_after) if r] for o in self._seen]
+        known = [r for pair in rates for r in pair]
+        usual = float(np.median(known)) if known else 1.0
+        return [MOVED_WEIGHT if any(abs(r / usual - 1) > MOVED for r in pair) else 1.0 for pair in rates]
+
+    def _burst(self) -> float:
+        """The design effect of late queries: the played queue's, and the trials' where many were late."""
+        late = [float(o.late.sum()) for o in self._seen]
+        seen = [(n, design_effect(o.late)) for n, o in zip(late, self._seen, strict=True) if n >= 5]
+        total = BURST_WEIGHT + sum(n for n, _ in seen)
+        return (BURST_WEIGHT * self._played.burst + sum(n * effect for n, effect in seen)) / total
+
+    def _trials(self) -> list[ServerTrial]:
+        burst = self._burst()
+        return [
+            ServerTrial(
+                rate_qps=o.rate,
+                seconds=o.seconds,
+                queries=len(o.late),
+                over=int(o.late.sum()),
+                percentile_ms=o.percentile_s * 1e3,
+                effective_queries=len(o.late) * weight / burst,
+                bare_before=o.bare_before,
+                bare_after=o.bare_after,
+                weight=weight,
+                confirms=confirms,
+            )
+            for o, weight, confirms in zip(self._seen, self._weights(), self._confirms, strict=True)
+        ]
+
+    # -- what follows from them --------------------------------------------------------------------
+
+    def _posterior(self) -> Posterior:
+        tails = [
+            Tail(
+                rate=t.rate_qps,
+                effective=t.effective_queries,
+                late=t.effective_queries * t.over / max(1, t.queries),
+            )
+            for t in self._trials()
+        ]
+        played = self._played
+        return Posterior(played.shape, tails, self._goal.allowed, self._burst(), doubt=played.doubt)
+
+    def _sure(self, posterior: Posterior, chance: float) -> float:
+        return posterior.rate_at(chance, self._goal.least_queries, self._goal.duration_s)
+
+    def refine(self, rate: float) -> None:
+        """Trials, each where the ones before it say the limit is, until the sure rate is close to it."""
+        rate = min(rate, self._played.capacity)
+        while True:
+            seconds = self._trial_s(rate)
+            if self._seen and not self._affords(seconds * (1 + CONFIRM) + self._overhead_s):
+                self._notes.append(f"the budget ended the search after {len(self._seen)} trials")
+                return
+            self._try(rate, seconds)
+            if len(self._seen) in REPLAY:
+                self._replay()
+            posterior = self._posterior()
+            sure, limit = self._sure(posterior, self._goal.confidence), self._sure(posterior, 0.5)
+            if len(self._seen) >= LEAST_TRIALS and sure >= CLOSE * limit:
+                return
+            tried = [o.rate for o in self._seen]
+            rate = float(np.clip(posterior.limit(LEAN), min(tried) / STEP, max(tried) * STEP))
+            if self.hopeless():
+                return
+
+    def _replay(self) -> None:
+        """Play the queue again with the batch times of the trials so far."""
+        found = [observed_service(o.times_s, self._bare) for o in self._seen]
+        used = [s for s in found if s is not None]
+        if not used:
+            return
+        again = play(pooled(used), self._goal, doubt=SEEN_DOUBT)
+        if again.reachable:
+            self._played = again
+
+    def confirmed(self) -> ServerRate:
+        """The rate, after a longer run at it; lower, if that run made it less sure."""
+        rate = self._sure(self._posterior(), self._goal.confidence)
+        left_s = self._budget_s - self._spent_s - self._overhead_s
+        seconds = min(left_s, CONFIRM * self._trial_s(rate))
+        if seconds >= TRIAL_S:
+            self._try(rate, seconds, confirms=True)
+            lower = self._sure(self._posterior(), self._goal.confidence)
+            if lower < rate:
+                self._notes.append(f"the confirmation at {rate:.5g} queries/s lowered the rate")
+                rate = lower
+        else:
+            self._notes.append("the budget left no time for a confirmation run")
+        return self._result(rate)
+
+    def _result(self, rate: float) -> ServerRate:
+        posterior, rate = self._posterior(), _five_digits_down(rate)
+        queries = self._goal.queries(rate)
+        trials = tuple(self._trials())
+        if moved := sum(t.weight < 1 for t in trials):
+            self._notes.append(
+                f"the machine changed in {moved} of {len(trials)} trials (bare rate off by over "
+                f"{MOVED:.0%}): they count a quarter; run again with nothing else on it"
+            )
+        half = self._sure(posterior, 0.5)
+        ratio = half / posterior.limit(0.5)  # early stopping asks for a little more than the percentile
+        return ServerRate(
+            rate_qps=rate,
+            confidence=posterior.chance_valid(rate, queries),
+            limit_qps=half,
+            limit_low_qps=posterior.limit(0.05) * ratio,
+            limit_high_qps=posterior.limit(0.95) * ratio,
+            official_queries=queries,
+            bound_ms=self._goal.bound_s * 1e3,
+            percentile=self._goal.percentile,
+            trials=trials,
+            searched_s=self._spent_s,
+            notes=tuple(self._notes),
+        )
+
+    # -- a bound that no rate holds ------------------------------------------------------------------
+
+    def any_rate_holds(self) -> bool:
+        """Whether a trial at a small share of capacity holds the bound, whatever the played queue says."""
+        for share in TRY_LOW:
+            trial = self._try(share * self._played.capacity, LONG_TRIAL_S)
+            if trial.percentile_ms <= self._goal.bound_s * 1e3:
+                return True
+        return False
+
+    def hopeless(self) -> bool:
+        """Whether even the smallest share of capacity was too much."""
+        low = [o for o in self._seen if o.rate <= 1.05 * TRY_LOW[-1] * self._played.capacity]
+        return any(o.percentile_s > self._goal.bound_s for o in low)
+
+    def unreachable(self) -> ServerRate:
+        """What was seen instead, and a bound for the open division that a useful rate would hold."""
+        best = min(o.percentile_s for o in self._seen)
+        useful = [o for o in self._seen if o.rate >= 0.9 * TRY_LOW[0] * self._played.capacity]
+        scaled = OPEN_SLACK * min((o.percentile_s for o in useful), default=best)
+        self._notes.append(
+            f"no rate holds {self._goal.bound_s * 1e3:g} ms here: the best seen is {best * 1e3:.4g} ms"
+        )
+        nothing = ServerRate(
+            rate_qps=0.0,
+            confidence=0.0,
+            limit_qps=0.0,
+            limit_low_qps=0.0,
+            limit_high_qps=0.0,
+            official_queries=self._goal.least_queries,
+            bound_ms=self._goal.bound_s * 1e3,
+            percentile=self._goal.percentile,
+        )
+        return replace(
+            nothing,
+            trials=tuple(self._trials()),
+            searched_s=self._spent_s,
+            best_latency_ms=best * 1e3,
+            open_bound_ms=_two_digits_up(scaled * 1e3),
+            notes=tuple(self._notes),
+        )
+
+
+def _five_digits_down(value: float) -> float:
+    """Cut to five significant digits: a rate that is easily typed, and no less sure."""
+    unit = 10.0 ** (math.floor(math.log10(value)) - 4)
+    return float(f"{math.floor(value / unit) * unit:.5g}")
+
+
+def _two_digits_up(value: float) -> float:
+    """Rounded up to two significant digits: a bound that is easily said."""
+    unit = 10.0 ** (math.floor(math.log10(value)) - 1)
+    return math.ceil(value / unit) * unit
