@@ -81,8 +81,8 @@ class Calibration:
     ratio: float  # share of the FP32 reference that is demanded
     aim: Aim | None  # None: the answers of this model cannot be judged
     front: tuple[Candidate, ...]
-    chosen: Candidate | None  # None: nothing holds the gate
-    quantisation: Quantisation | None  # None: what was chosen is not quantised
+    chosen: Candidate | None  # the fastest of all that hold the gate; None: none but FP32
+    quantisation: Quantisation | None  # the fastest of those in INT8; None: none holds the gate
     reason: str
     made: str  # ISO 8601, UTC
     seconds: float

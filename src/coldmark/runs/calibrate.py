@@ -165,15 +165,15 @@ def _versions(plan: Plan) -> dict[str, str]:
 
 
 def _noted(asked: _Asked, found: Found, used: int, seconds: float) -> Calibration:
-    run, gate, chosen = asked.plan.spec, asked.task.gate, found.chosen
+    run, gate, best = asked.plan.spec, asked.task.gate, found.quantised
     judged = gate is not None and not asked.task.refusal
     quantisation = None
-    if chosen is not None and chosen.precision is Precision.INT8:
+    if best is not None:
         quantisation = Quantisation(
             id=asked.id,
-            method=chosen.method,
-            floating=chosen.floating,
-            excluded=chosen.excluded,
+            method=best.method,
+            floating=best.floating,
+            excluded=best.excluded,
             networks={name: sha256(path) for name, path in found.files.items()},
             set_name=asked.calibration.library.name,
             set_sha256=asked.set_sha256,
@@ -191,9 +191,9 @@ def _noted(asked: _Asked, found: Found, used: int, seconds: float) -> Calibratio
         if gate and judged
         else None,
         front=found.front,
-        chosen=chosen,
+        chosen=found.chosen,
         quantisation=quantisation,
-        reason=reason(found.front, chosen, asked.task),
+        reason=reason(found.front, found.chosen, asked.task),
         made=datetime.now(UTC).isoformat(timespec="seconds"),
         seconds=round(seconds, 1),
     )

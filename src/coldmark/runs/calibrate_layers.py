@@ -39,15 +39,14 @@ def ranked(source: Path, quantised: Path, feeds: Feeds) -> list[tuple[float, str
 
 
 def _layers(source: onnx.ModelProto, quantised: onnx.ModelProto) -> list[tuple[str, tuple[str, ...], str]]:
-    """Quantised layers with weights or products: (name, tensors that come in, tensor that goes out)."""
+    """Quantised nodes: (name, tensors that come in, tensor that goes out)."""
     made = {output: node.op_type for node in quantised.graph.node for output in node.output}
     still = {node.name: node for node in quantised.graph.node}
     computed = {output for node in source.graph.node for output in node.output}
     return [
         (node.name, tuple(name for name in node.input if name in computed), node.output[0])
         for node in source.graph.node
-        if node.op_type in ("Conv", "ConvTranspose", "Gemm", "MatMul")
-        and (other := still.get(node.name)) is not None
+        if (other := still.get(node.name)) is not None
         and any(made.get(name) == "DequantizeLinear" for name in other.input)
     ]
 

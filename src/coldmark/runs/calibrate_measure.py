@@ -104,23 +104,28 @@ class Judged:
     value: float
     whole: bool  # over the whole evaluation set
     samples: int
+    part: float | None  # over the part that is scored first, where the metric has a value there
 
 
-def accuracy(bare: Pass, task: Task, target: float | None, on_done: Callable[[int], None]) -> Judged:
-    """The task's metric over its evaluation set; over a part where that fails `target` beyond doubt."""
+def accuracy(bare: Pass, task: Task, floor: float | None, on_done: Callable[[int], None]) -> Judged:
+    """The task's metric over its evaluation set; over a first part where that fails `floor` beyond doubt.
+
+    `floor` is what the FP32 model reached on the same part, times the gate's ratio: the metric of a part need
+    not be near that of the whole. Beyond doubt is a miss by more than half the 95 % interval of the part;
+    that of the difference is narrower, because both answered the same samples.
+    """
     assert task.scorer is not None
     every = np.arange(task.samples, dtype=np.int64)
-    first = _subset(task.samples) if target is not None else every[:0]
-    seen: list[bytes] = []
-    if len(first):
-        seen = bare.answers(task.library, first, on_done)
-        score = _partly(task, first, seen)
-        if score is not None and score.high is not None and target is not None and score.high < target:
-            return Judged(score.value, whole=False, samples=len(first))
+    first = _subset(task.samples)
+    seen = bare.answers(task.library, first, on_done) if len(first) else []
+    score = _partly(task, first, seen) if len(first) else None
+    part = score.value if score else None
+    if score and floor is not None and score.high is not None and score.high < floor:
+        return Judged(score.value, whole=False, samples=len(first), part=part)
     rest = np.setdiff1d(every, first)
     found = bare.answers(task.library, rest, lambda done: on_done(len(first) + done))
-    score = task.scorer(np.concatenate([first, rest]), [*seen, *found])
-    return Judged(score.value, whole=True, samples=task.samples)
+    whole = task.scorer(np.concatenate([first, rest]), [*seen, *found])
+    return Judged(whole.value, whole=True, samples=task.samples, part=part)
 
 
 def _subset(samples: int) -> Indices:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
@@ -37,8 +36,9 @@ class Found:
     """What was tried, and the files of what was chosen."""
 
     front: tuple[Candidate, ...]
-    chosen: Candidate | None
-    files: dict[str, Path]
+    chosen: Candidate | None  # the fastest that holds the gate
+    quantised: Candidate | None  # the fastest of those in INT8
+    files: dict[str, Path]  # of `quantised`
 
 
 @dataclass(slots=True, kw_only=True)
@@ -56,6 +56,7 @@ class Search:
     front: list[Candidate] = field(default_factory=list)
     _files: dict[str, dict[str, Path]] = field(default_factory=dict)  # by the candidate's name
     _base: Pass | None = None
+    _floor: float | None = None  # what a part of the set must reach, see `accuracy`
 
     @property
     def model(self) -> Model | Pipeline:
@@ -70,8 +71,9 @@ class Search:
             self._add(self._judged(self._base, Candidate(precision=Precision.FP32, speed=1.0)))
             self._floats()
             self._methods()
-        chosen = choice(self.front)
-        return Found(front=tuple(self.front), chosen=chosen, files=self._files_of(chosen))
+        quantised = choice([c for c in self.front if c.precision is Precision.INT8])
+        files = self._files[quantised.name] if quantised else {}
+        return Found(front=tuple(self.front), chosen=choice(self.front), quantised=quantised, files=files)
 
     def _floats(self) -> None:
         if self._has(Precision.BF16):
@@ -161,13 +163,16 @@ class Search:
         gate = self.task.gate
         if gate is None or self.task.scorer is None or self.task.refusal:
             return made
-        target = gate.target if made.precision is Precision.INT8 else None
-        every = self.task.samples
+        every, floor = self.task.samples, self._floor if made.precision is Precision.INT8 else None
         found = accuracy(
-            bare, self.task, target, lambda done: self.say(f"{made.name}: accuracy, {done} of {every}")
+            bare, self.task, floor, lambda done: self.say(f"{made.name}: accuracy, {done} of {every}")
         )
-        note = "" if found.whole else f"given up after {found.samples} samples"
-        return replace(made, accuracy=found.value, passed=found.value >= gate.target, note=note)
+        if made.precision is Precision.FP32 and found.part is not None:
+            self._floor = found.part * gate.ratio
+        if not found.whole:
+            note = f"given up after {found.samples} samples: {found.value:.4f} where {floor:.4f} are needed"
+            return replace(made, passed=False, note=note)
+        return replace(made, accuracy=found.value, passed=found.value >= gate.target)
 
     def _add(self, made: Candidate) -> Candidate:
         self.front.append(made)
@@ -188,7 +193,7 @@ class Search:
         ]
         if not failed or (best and all(c.speed is None for c in failed)):
             return
-        start = max(failed, key=lambda c: (c.accuracy or 0.0, c.speed or 0.0))
+        start = max(failed, key=lambda c: (c.speed is not None, c.accuracy or 0.0, c.speed or 0.0))
         self.say(f"{start.name}: ranking layers")
         order = self._worst_first(start)
         wrong, right, count, tries = 0, None, 1, 0
@@ -209,9 +214,6 @@ class Search:
             for noise, node in ranked(path, files[network], self.captured[network])
         ]
         return [(network, node) for _, network, node in sorted(found, reverse=True)]
-
-    def _files_of(self, chosen: Candidate | None) -> dict[str, Path]:
-        return self._files.get(chosen.name, {}) if chosen else {}
 
 
 def grouped(layers: Sequence[tuple[str, str]]) -> dict[str, tuple[str, ...]]:
@@ -246,8 +248,3 @@ def _same_speed(one: Candidate, best: Candidate) -> bool:
 
 def _short(error: ColdmarkError) -> str:
     return error.message.splitlines()[0][:160]
-
-
-def empty(folder: Path) -> None:
-    """Remove what was made and not chosen."""
-    shutil.rmtree(folder, ignore_errors=True)
