@@ -91,6 +91,15 @@ def test_a_leader_that_fails_in_the_final_is_left_out() -> None:
     assert found.trials[-1].reason == "gone"
 
 
+def test_what_meets_no_limit_in_the_final_falls_out() -> None:
+    machine = Machine()
+    machine.rate = lambda c: 0.0 if machine.opened.count(c) > 1 else surface(c)  # leaders are opened twice
+    found = search(machine)
+    assert found.outcome == "tie"
+    assert found.best == space().default
+    assert any(t.state == "infeasible" for t in found.trials)
+
+
 def test_a_default_that_meets_no_limit_gives_way_to_what_does() -> None:
     def rate(c: Configuration) -> float:
         return 0.0 if values(c)["streams"] == "1" else surface(c)

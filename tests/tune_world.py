@@ -98,6 +98,7 @@ class Warm:
     machine: Machine
     found: Configuration
     peak_rss_bytes: int = 1 << 20
+    units_per_sample: float = 1.0
 
     def score(self, seconds: float, limit_s: float) -> Reading:
         self.machine.now += seconds

@@ -69,6 +69,10 @@ class Open(Protocol):
 
     peak_rss_bytes: int
 
+    @property
+    def units_per_sample(self) -> float:
+        """What a batch counts to, for each sample in it."""
+
     def score(self, seconds: float, limit_s: float) -> Reading: ...
     def pulse(self, seconds: float, limit_s: float) -> float: ...
     def close(self) -> None: ...
@@ -151,7 +155,7 @@ class Search:
             threshold=self.effort.drift,
         )
         self._reference.begin()
-        default, default_s = self._default_trial(bench)
+        default_s = self._default_trial(bench)
         trial_s = opened_s + default_s
         least = self._elapsed() + trial_s + opened_s + 2 * ROUNDS_LEAST * default_s / SLICES
         if self.effort.budget_s < least:
@@ -160,20 +164,21 @@ class Search:
                 where="--budget",
                 hint=f"at least {int(np.ceil(1.2 * least))}",
             )
+        self.space = self.space.bounded(self._reference.level * bench.units_per_sample)
         # A trial that takes much longer than the default does is not worth the others' time.
         self._limit_s = max(10.0, 6 * trial_s)
         final_s = LEADERS * opened_s + (LEADERS + 1) * ROUNDS_MOST * default_s / SLICES
         self._search(self.effort.budget_s - min(final_s, FINAL_SHARE * self.effort.budget_s))
-        return self._final(bench, default)
+        return self._final(bench)
 
-    def _default_trial(self, bench: Open) -> tuple[Trial, float]:
+    def _default_trial(self, bench: Open) -> float:
         """The default as a trial: it is what relative scores are relative to."""
         begun = self._elapsed()
         trial, scores = self._read(bench, self.space.default, begun, 0.0)
         self._scale = float(np.mean(scores)) if scores else 0.0
         self._noise = max(0.02, self._reference.scatter, spread(scores) if scores else 0.0)
         self._keep(trial, scores)
-        return trial, self._elapsed() - begun
+        return self._elapsed() - begun
 
     def _search(self, until: float) -> None:
         import optuna
@@ -274,38 +279,50 @@ class Search:
             self.on_trial(trial, self._elapsed() / self.effort.budget_s)
         return trial
 
-    def _final(self, bench: Open, default: Trial) -> Found:
+    def _final(self, bench: Open) -> Found:
         """The leaders and the default, read in turns until the time is over."""
+        default = self.trials[0]
         own = self.space.effective(self.space.default)
         ranked = sorted(
-            (t for t in self.trials if t.state == "complete" and t is not self.trials[0]),
+            (t for t in self.trials if t.state == "complete" and t is not default),
             key=lambda t: -(t.relative or 0),
         )
         leaders = [t for t in ranked if self.space.effective(t.configuration) != own][:LEADERS]
-        opened: list[tuple[Trial, Open]] = [(self.trials[0], bench)] if default.value is not None else []
+        opened: list[tuple[Trial, Open]] = [(default, bench)] if default.value is not None else []
         try:
             for leader in leaders:
                 try:
                     opened.append((leader, self.world.open(leader.configuration, self._limit_s)))
                 except ColdmarkError as error:
                     self.trials.append(self._failed(leader.configuration, error, self._elapsed()))
-            readings = self._turns([o for _, o in opened])
+            readings, lost = self._turns(opened)
         finally:
             for _, open_ in opened:
                 if open_ is not bench:
                     open_.close()
-        return self._judge([t for t, _ in opened], readings, default)
+        if default in lost:
+            default = replace(default, value=None)
+        left = [(t, r) for (t, _), r in zip(opened, readings, strict=True) if t not in lost]
+        return self._judge([t for t, _ in left], [r for _, r in left], default)
 
-    def _turns(self, opened: Sequence[Open]) -> list[list[Reading]]:
-        """Rounds in which each is read once, each round beginning with another."""
+    def _turns(self, opened: Sequence[tuple[Trial, Open]]) -> tuple[list[list[Reading]], list[Trial]]:
+        """Rounds in which each is read once, each round beginning with another; and which fell out."""
         readings: list[list[Reading]] = [[] for _ in opened]
-        for turn in range(ROUNDS_MOST if opened else 0):
+        lost: list[Trial] = []
+        for turn in range(ROUNDS_MOST):
             for at in range(len(opened)):
                 which = (at + turn) % len(opened)
-                readings[which].append(opened[which].score(self.effort.slice_s, self._limit_s))
+                trial, open_ = opened[which]
+                if trial in lost:
+                    continue
+                try:
+                    readings[which].append(open_.score(self.effort.slice_s, self._limit_s))
+                except ColdmarkError as error:
+                    lost.append(trial)
+                    self.trials.append(self._failed(trial.configuration, error, self._elapsed()))
             if turn + 1 >= ROUNDS_LEAST and self._elapsed() >= self.effort.budget_s:
                 break
-        return readings
+        return readings, lost
 
     def _judge(self, trials: Sequence[Trial], readings: Sequence[list[Reading]], default: Trial) -> Found:
         if not trials:
