@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from coldmark.cli.options import json_option, runs_dir_option
-from coldmark.core.errors import EXIT_INVALID
+from coldmark.core.errors import EXIT_INVALID, Doomed
 from coldmark.core.record import RunRecord
 
 
@@ -32,15 +32,21 @@ def demo(length: str, backend: str, precision: str, runs_dir: Path | None, as_js
 
     root = runs_dir or default_root()
     done: list[tuple[RunRecord, Path]] = []
+    stopped = False
     specs = demo_specs(length=length, backend=backend, precision=precision)
     try:
         for number, spec in enumerate(specs, 1):
-            with progress(f"[{number}/{len(specs)}] {spec.workload} {spec.scenario}") as on_tick:
-                done.append(execute(spec, root, on_tick=on_tick))
+            name = f"{spec.workload} {spec.scenario}"
+            try:
+                with progress(f"[{number}/{len(specs)}] {name}") as on_tick:
+                    done.append(execute(spec, root, on_tick=on_tick))
+            except Doomed as doom:  # the others are still worth their time
+                click.echo(f"{name} {doom}", err=True)
+                stopped = True
     finally:  # an interrupted demo still shows what it measured
         if as_json:
             click.echo(json.dumps([record_json(record, str(path)) for record, path in done], indent=2))
         elif done:
             click.echo(demo_text(done))
-    if any(record.verdict != "VALID" for record, _ in done):
+    if stopped or any(record.verdict != "VALID" for record, _ in done):
         sys.exit(EXIT_INVALID)
