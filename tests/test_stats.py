@@ -78,6 +78,17 @@ def test_two_arrivals_at_a_busy_server_by_hand() -> None:
     assert latencies.tolist() == [10.0, 24.0, 23.0]
 
 
+def test_a_delay_lets_a_batch_fill_by_hand() -> None:
+    # The first waits for company until 0.5 and finds one more; the third comes alone, and leaves at 3.5.
+    arrivals = np.array([0.0, 0.3, 3.0])
+    delayed = batch_latencies(arrivals, [1.0, 1.5, 2.0], np.ones(1), delay_s=0.5)
+    assert delayed.tolist() == pytest.approx([2.0, 1.7, 1.5])
+    # A batch that is full does not wait: of two at most, both leave at 0.3.
+    full = batch_latencies(arrivals, [1.0, 1.5], np.ones(1), delay_s=0.5)
+    assert full.tolist() == pytest.approx([1.8, 1.5, 1.5])
+    assert (batch_latencies(arrivals, [1.0, 1.5], np.ones(1), delay_s=0.0)[0]) == 1.0
+
+
 @given(st.integers(0, 2**32), st.floats(0.1, 20.0))
 def test_no_latency_is_below_the_service_time(seed: int, rate: float) -> None:
     arrivals = np.cumsum(np.random.default_rng(seed).exponential(1 / rate, 300))

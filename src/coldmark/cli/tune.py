@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 )
 @click.option("--budget", type=float, default=180.0, show_default=True, help="Seconds for each search.")
 @click.option("--memory", type=float, help="GiB one configuration may take. [default: 60 % of the machine's]")
+@click.option("--trials", type=int, help="Stop searching after so many trials. [default: when time is up]")
+@click.option("--slice", "slice_", type=float, default=0.4, show_default=True, help="Seconds of a reading.")
 @click.option("--drift", type=float, default=0.1, show_default=True, help="How far the machine may wander.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the sampler.")
 @click.option("--round", "round_", help="The round whose rules are followed. [default: v2.1]")
@@ -105,6 +107,8 @@ def make_tune_spec(workload: str | None, flags: dict[str, Any]) -> TuneSpec:
         memory_gib=flags["memory"],
         seed=flags["seed"],
         drift=flags["drift"],
+        slice_s=flags["slice_"],
+        most_trials=flags["trials"],
     )
 
 

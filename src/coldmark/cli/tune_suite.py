@@ -71,6 +71,8 @@ def _specs(flags: dict[str, Any], only: tuple[str, ...]) -> tuple[SuiteSpec, Tun
         memory_gib=flags["memory"],
         seed=flags["seed"],
         drift=flags["drift"],
+        slice_s=flags["slice_"],
+        most_trials=flags["trials"],
     )
     return suite, template
 

@@ -127,4 +127,9 @@ def service_times(sut: SystemUnderTest) -> Service:
         for b in range(1, largest + 1)
     )
     streams = max(1, int(described.get("streams", 1)))
-    return Service(batch_s=batch_s, noise=first / float(np.median(first)), servers=streams)
+    return Service(
+        batch_s=batch_s,
+        noise=first / float(np.median(first)),
+        servers=streams,
+        delay_s=float(described.get("delay_us", 0.0)) * 1e-6,
+    )

@@ -41,12 +41,16 @@ class TuneSpec:
     memory_gib: float | None = None
     seed: int = 0
     drift: float = 0.10
+    slice_s: float = 0.4
+    most_trials: int | None = None
 
     def __post_init__(self) -> None:
         for name, value, low, high in (
             ("--budget", self.budget_s, 1, 864000),
             ("--memory", self.memory_gib or 1, 0.05, 65536),
             ("--drift", self.drift, 0.001, 100),
+            ("--slice", self.slice_s, 0.01, 600),
+            ("--trials", self.most_trials or 1, 1, 1_000_000),
         ):
             if not low <= value <= high:
                 raise ConfigError(f"{value:g} is not in {low:g} to {high:g}", where=name)
@@ -139,7 +143,13 @@ def tune(planned: TunePlan, root: Path, *, on_trial: OnTrial | None = None) -> t
         world=World(
             open=_opener(planned), clock=time.monotonic, pause=time.sleep, load=lambda: os.getloadavg()
         ),
-        effort=Effort(budget_s=spec.budget_s, seed=spec.seed, drift=spec.drift),
+        effort=Effort(
+            budget_s=spec.budget_s,
+            slice_s=spec.slice_s,
+            seed=spec.seed,
+            drift=spec.drift,
+            most_trials=spec.most_trials or Effort.most_trials,
+        ),
         unit=UNITS.get(plan.spec.scenario, "s"),
         on_trial=on_trial,
     )

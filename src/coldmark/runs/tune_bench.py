@@ -65,6 +65,14 @@ class Bench:
             self.close()
             raise
 
+    @property
+    def units_per_sample(self) -> float:
+        """What a batch counts to, for each sample in it."""
+        batch, samples = self.facts.get("batch"), self.facts.get("batch_samples")
+        if isinstance(batch, int) and isinstance(samples, int) and samples > 0:
+            return batch / samples
+        return 1.0
+
     def score(self, seconds: float, limit_s: float) -> Reading:
         """The scenario's figure, read for about so long. Raises Infeasible where no rate meets the bound."""
         found = self._ask("score", seconds, limit_s)

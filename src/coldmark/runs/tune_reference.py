@@ -17,7 +17,7 @@ FIRST = 5
 SCATTERS = 4.0
 """A reading so many times the scatter away from the level is no accident."""
 
-AGREE = 3
+AGREE = 4
 """So many readings in a row that agree make a new level."""
 
 PATIENCE = 20
@@ -74,10 +74,15 @@ class Reference:
                 self.findings.append(self._finding(before, when))
                 return
             self.pause(PAUSE_S)
-        low, high = min(self.readings[-PATIENCE:]), max(self.readings[-PATIENCE:])
-        raise RunError(
-            f"the machine changes under the search: the reference configuration ran at {before:.4g}/s first, "
-            f"then between {low:.4g} and {high:.4g}/s; load average {self.load()[0]:.1f}",
+        raise self.restless()
+
+    def restless(self) -> RunError:
+        """The error of a machine that does not stay the same for one trial."""
+        first, recent = self.readings[:FIRST], self.readings[-PATIENCE:]
+        return RunError(
+            f"the machine changes under the search: the reference configuration ran at "
+            f"{float(np.median(first)):.4g}/s first, then between {min(recent):.4g} and {max(recent):.4g}/s; "
+            f"load average {self.load()[0]:.1f}",
             where="coldmark tune",
             hint="stop what else runs here and tune again, or allow more with --drift",
         )

@@ -32,6 +32,12 @@ ROUNDS_LEAST, ROUNDS_MOST = 4, 12
 FINAL_SHARE = 0.35
 """Share of the budget that the final may take at most."""
 
+SAME = 1.01
+"""Leaders no further apart, and not to be told apart, are equal: the simpler one is kept."""
+
+REPEATED = 4
+"""A trial that the machine changed under so often ends the search."""
+
 REPEATS = 30
 """A sampler that so often suggests what was tried has nothing new to say."""
 
@@ -63,6 +69,10 @@ class Open(Protocol):
 
     peak_rss_bytes: int
 
+    @property
+    def units_per_sample(self) -> float:
+        """What a batch counts to, for each sample in it."""
+
     def score(self, seconds: float, limit_s: float) -> Reading: ...
     def pulse(self, seconds: float, limit_s: float) -> float: ...
     def close(self) -> None: ...
@@ -78,7 +88,7 @@ class World:
     load: Callable[[], tuple[float, ...]]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Effort:
     """How long and how closely is looked."""
 
@@ -125,7 +135,12 @@ class Search:
         machine never calms, and whatever keeps the default from being measured."""
         self._started = self.world.clock()
         self._limit_s = max(60.0, self.effort.budget_s)
-        reference_bench = self.world.open(self.space.default, self._limit_s)
+        try:
+            reference_bench = self.world.open(self.space.default, self._limit_s)
+        except TooLarge as error:
+            raise ConfigError(
+                f"the default configuration itself {error.message}", where="--memory", hint="allow more"
+            ) from None
         try:
             return self._run(reference_bench)
         finally:
@@ -140,7 +155,7 @@ class Search:
             threshold=self.effort.drift,
         )
         self._reference.begin()
-        default, default_s = self._default_trial(bench)
+        default_s = self._default_trial(bench)
         trial_s = opened_s + default_s
         least = self._elapsed() + trial_s + opened_s + 2 * ROUNDS_LEAST * default_s / SLICES
         if self.effort.budget_s < least:
@@ -149,20 +164,21 @@ class Search:
                 where="--budget",
                 hint=f"at least {int(np.ceil(1.2 * least))}",
             )
+        self.space = self.space.bounded(self._reference.level * bench.units_per_sample)
         # A trial that takes much longer than the default does is not worth the others' time.
         self._limit_s = max(10.0, 6 * trial_s)
         final_s = LEADERS * opened_s + (LEADERS + 1) * ROUNDS_MOST * default_s / SLICES
         self._search(self.effort.budget_s - min(final_s, FINAL_SHARE * self.effort.budget_s))
-        return self._final(bench, default)
+        return self._final(bench)
 
-    def _default_trial(self, bench: Open) -> tuple[Trial, float]:
+    def _default_trial(self, bench: Open) -> float:
         """The default as a trial: it is what relative scores are relative to."""
         begun = self._elapsed()
         trial, scores = self._read(bench, self.space.default, begun, 0.0)
         self._scale = float(np.mean(scores)) if scores else 0.0
         self._noise = max(0.02, self._reference.scatter, spread(scores) if scores else 0.0)
         self._keep(trial, scores)
-        return trial, self._elapsed() - begun
+        return self._elapsed() - begun
 
     def _search(self, until: float) -> None:
         import optuna
@@ -199,7 +215,7 @@ class Search:
 
     def _trial(self, wanted: Configuration) -> Trial:
         """One configuration; measured again where the machine changed meanwhile."""
-        for _ in range(3):
+        for _ in range(REPEATED):
             begun = self._elapsed()
             before = self._reference.relative()
             try:
@@ -214,7 +230,7 @@ class Search:
             if not self._reference.moved(after):
                 return self._keep(trial, [s / (before * after) ** 0.5 for s in scores])
             self._reference.settle(f"trial {len(self.trials)}, after {self._elapsed():.0f} s")
-        return self._keep(trial, scores)
+        raise self._reference.restless()
 
     def _read(
         self, bench: Open, wanted: Configuration, begun: float, machine: float
@@ -263,38 +279,50 @@ class Search:
             self.on_trial(trial, self._elapsed() / self.effort.budget_s)
         return trial
 
-    def _final(self, bench: Open, default: Trial) -> Found:
+    def _final(self, bench: Open) -> Found:
         """The leaders and the default, read in turns until the time is over."""
+        default = self.trials[0]
         own = self.space.effective(self.space.default)
         ranked = sorted(
-            (t for t in self.trials if t.state == "complete" and t is not self.trials[0]),
+            (t for t in self.trials if t.state == "complete" and t is not default),
             key=lambda t: -(t.relative or 0),
         )
         leaders = [t for t in ranked if self.space.effective(t.configuration) != own][:LEADERS]
-        opened: list[tuple[Trial, Open]] = [(self.trials[0], bench)] if default.value is not None else []
+        opened: list[tuple[Trial, Open]] = [(default, bench)] if default.value is not None else []
         try:
             for leader in leaders:
                 try:
                     opened.append((leader, self.world.open(leader.configuration, self._limit_s)))
                 except ColdmarkError as error:
                     self.trials.append(self._failed(leader.configuration, error, self._elapsed()))
-            readings = self._turns([o for _, o in opened])
+            readings, lost = self._turns(opened)
         finally:
             for _, open_ in opened:
                 if open_ is not bench:
                     open_.close()
-        return self._judge([t for t, _ in opened], readings, default)
+        if default in lost:
+            default = replace(default, value=None)
+        left = [(t, r) for (t, _), r in zip(opened, readings, strict=True) if t not in lost]
+        return self._judge([t for t, _ in left], [r for _, r in left], default)
 
-    def _turns(self, opened: Sequence[Open]) -> list[list[Reading]]:
-        """Rounds in which each is read once, each round beginning with another."""
+    def _turns(self, opened: Sequence[tuple[Trial, Open]]) -> tuple[list[list[Reading]], list[Trial]]:
+        """Rounds in which each is read once, each round beginning with another; and which fell out."""
         readings: list[list[Reading]] = [[] for _ in opened]
-        for turn in range(ROUNDS_MOST if opened else 0):
+        lost: list[Trial] = []
+        for turn in range(ROUNDS_MOST):
             for at in range(len(opened)):
                 which = (at + turn) % len(opened)
-                readings[which].append(opened[which].score(self.effort.slice_s, self._limit_s))
+                trial, open_ = opened[which]
+                if trial in lost:
+                    continue
+                try:
+                    readings[which].append(open_.score(self.effort.slice_s, self._limit_s))
+                except ColdmarkError as error:
+                    lost.append(trial)
+                    self.trials.append(self._failed(trial.configuration, error, self._elapsed()))
             if turn + 1 >= ROUNDS_LEAST and self._elapsed() >= self.effort.budget_s:
                 break
-        return readings
+        return readings, lost
 
     def _judge(self, trials: Sequence[Trial], readings: Sequence[list[Reading]], default: Trial) -> Found:
         if not trials:
@@ -307,7 +335,7 @@ class Search:
         confidence = 1 - (1 - CONFIDENCE) / max(1, len(trials) - has_default)
         ratios = [ratio_interval(s, scores[0], confidence) for s in scores]
         rivals = range(1 if has_default and len(trials) > 1 else 0, len(trials))
-        rival = at = max(rivals, key=lambda i: ratios[i].value)
+        rival = at = self._simplest([t.configuration for t in trials], scores, list(rivals))
         if not has_default:
             outcome = "only"
         elif rival and (ratios[rival].low or 0) > 1:
@@ -324,6 +352,18 @@ class Search:
             findings=tuple(self._reference.findings),
             took_s=self._elapsed(),
         )
+
+    def _simplest(
+        self, found: Sequence[Configuration], scores: Sequence[Sequence[float]], among: Sequence[int]
+    ) -> int:
+        """The best; of those that cannot be told from it, the one with the fewest unusual settings."""
+        best = max(among, key=lambda i: float(np.mean(np.log(scores[i]))))
+
+        def equal(i: int) -> bool:
+            ratio = ratio_interval(scores[best], scores[i])
+            return i == best or ((ratio.low or 0) <= 1 and ratio.value <= SAME)
+
+        return min((i for i in among if equal(i)), key=lambda i: self.space.unusual(found[i]))
 
     def _elapsed(self) -> float:
         return self.world.clock() - self._started

@@ -98,6 +98,12 @@ class Space:
             options.setdefault(f"backend.{axis.name}", text(axis.usual))
         return (*_of(found), *sorted(options.items()))
 
+    def unusual(self, found: Configuration) -> int:
+        """Settings that are not as usual."""
+        branch = next((b for b in self.branches if (b.backend, b.precision) == _of(found)), None)
+        usual = {f"backend.{a.name}": text(a.usual) for a in (branch.axes if branch else ())}
+        return sum(usual.get(key) != value for key, value in found.options.items())
+
     def bounded(self, rate: float) -> Space:
         """Without batches that would take too long at `rate` in what a batch counts [1/s]."""
         most = max(1.0, rate * LARGEST_BATCH_S)

@@ -20,6 +20,7 @@ class Service:
     batch_s: tuple[float, ...]  # seconds a batch of 1, 2, ... takes
     noise: NDArray[np.float64]  # factors by which single batches scatter
     servers: int = 1
+    delay_s: float = 0.0  # how long a free server waits for a batch to fill
 
     @property
     def capacity(self) -> float:
@@ -29,7 +30,9 @@ class Service:
 
     def latencies(self, arrivals_s: NDArray[np.float64]) -> NDArray[np.float64]:
         """Latency [s] of each arrival, shape [n]."""
-        return batch_latencies(arrivals_s, self.batch_s, self.noise, servers=self.servers)
+        return batch_latencies(
+            arrivals_s, self.batch_s, self.noise, servers=self.servers, delay_s=self.delay_s
+        )
 
 
 def batch_latencies(
@@ -38,12 +41,13 @@ def batch_latencies(
     noise: NDArray[np.float64],
     *,
     servers: int = 1,
+    delay_s: float = 0.0,
 ) -> NDArray[np.float64]:
     """Latency [s] of each arrival at servers that take all that waits, up to their largest batch.
 
     `arrivals_s` ascends, shape [n]; `service_s[b - 1]` is the time of a batch of b; `noise` holds factors
-    on service times, drawn from in turn. First come, first served from one queue; a free server never waits
-    for company.
+    on service times, drawn from in turn. First come, first served from one queue; a free server waits for
+    company until the first query has waited `delay_s` or the batch is full.
     """
     largest, n = len(service_s), len(arrivals_s)
     arrivals = [*arrivals_s.tolist(), *[math.inf] * largest]
@@ -55,6 +59,8 @@ def batch_latencies(
         start, first = free[0], arrivals[at]
         if start <= first:
             start = first
+        if delay_s and start < first + delay_s:
+            start = max(start, min(first + delay_s, arrivals[at + largest - 1]))
         then = bisect_right(arrivals, start, at + 1, at + largest) if arrivals[at + 1] <= start else at + 1
         end = start + services[then - at - 1] * next(factors)
         if servers == 1:

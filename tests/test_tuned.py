@@ -1,0 +1,424 @@
+"""What is kept of a tuning, and when a run uses it: not against the user, not on another machine or model."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from coldmark.cli.tune import make_tune_spec
+from coldmark.core.codec import dump_json, from_plain, to_plain
+from coldmark.core.errors import ColdmarkError, ConfigError, DataError
+from coldmark.core.nouns import Measurement, Mode, Precision, Scenario, Suite
+from coldmark.core.record import RunSpec
+from coldmark.core.settings import SourcedSettings, TestSettings
+from coldmark.core.suite import SuiteSpec
+from coldmark.core.tuned import Configuration, Trial, TunedKey, TunedRecord
+from coldmark.report.text import tuned_text as run_line
+from coldmark.report.tune import tuned_table, tuned_text
+from coldmark.report.tune_suite import tuning_foot, tuning_table
+from coldmark.runs import tuned as tuned_module
+from coldmark.runs.rate import fill_open
+from coldmark.runs.resolve import open_task, resolve
+from coldmark.runs.suite import plan_suite
+from coldmark.runs.tune import TuneSpec, plan_tune, tune_key
+from coldmark.runs.tune_space import ROWS_BATCH
+from coldmark.runs.tune_suite import plan_suite_tuning
+from coldmark.runs.tuned import model_sha256, this_machine, with_tuned
+from coldmark.store.tuned import find_tuned, forget_tuned, list_tuned, tuned_id, write_tuned
+from coldmark.workloads.cache import cache_dir
+
+BF16 = {"backend.batch": "16", "backend.streams": "2", "backend.threads": "2"}
+
+
+def spec(**changes: Any) -> RunSpec:
+    return replace(RunSpec(workload="resnet50", scenario=Scenario.OFFLINE, suite=Suite.EDGE), **changes)
+
+
+@pytest.fixture(scope="module")
+def sha() -> str:
+    return model_sha256(open_task(resolve(spec()), cache_dir()))
+
+
+@pytest.fixture
+def record(sha: str) -> TunedRecord:
+    key = TunedKey(
+        machine=this_machine(),
+        workload="resnet50",
+        scenario=Scenario.OFFLINE,
+        suite=Suite.EDGE,
+        round="v2.1",
+        model="mini",
+    )
+    return made(key, sha)
+
+
+def made(key: TunedKey, sha: str, **changes: Any) -> TunedRecord:
+    best = Configuration(backend="openvino", precision=Precision.FP32, options=dict(BF16))
+    found = TunedRecord(
+        id=tuned_id(key),
+        key=key,
+        model_sha256=sha,
+        software=dict(resolve(spec()).backend.versions()),
+        best=best,
+        outcome="win",
+        value=Measurement(value=200.0, unit="samples/s", low=190.0, high=210.0, n=12),
+        default=Configuration(backend="openvino", precision=Precision.FP32),
+        default_value=Measurement(value=100.0, unit="samples/s", low=99.0, high=101.0, n=12),
+        ratio=Measurement(value=2.0, unit="", low=1.9, high=2.1, n=12),
+        accuracy="FP32 is the reference of the gate",
+        expected_qps=200.0,
+        trials=(
+            Trial(configuration=best, state="complete", value=200.0, relative=2.0, slices=3, started_s=1.0),
+            Trial(configuration=best, state="failed", reason="out of memory"),
+        ),
+        seed=7,
+        when="2026-11-23T12:00:00+00:00",
+        load_average=(0.5, 0.5, 0.5),
+    )
+    return replace(found, **changes)
+
+
+def test_what_is_written_is_read_again(tmp_path: Path, record: TunedRecord) -> None:
+    path = write_tuned(tmp_path, record)
+    assert find_tuned(tmp_path, record.id[:4]) == record
+    assert list_tuned(tmp_path) == [record]
+    assert [p.name for p in path.parent.iterdir()] == [f"{record.id}.json"]  # nothing is left aside
+    assert from_plain(to_plain(record), TunedRecord, where="test") == record
+    assert forget_tuned(tmp_path, record.id) == record.id
+    assert list_tuned(tmp_path) == []
+
+
+def test_tuning_the_same_again_replaces_it(tmp_path: Path, record: TunedRecord) -> None:
+    write_tuned(tmp_path, record)
+    write_tuned(tmp_path, replace(record, seed=8))
+    assert [r.seed for r in list_tuned(tmp_path) if isinstance(r, TunedRecord)] == [8]
+
+
+@pytest.mark.parametrize("wrong", ["", "zz", "../x"])
+def test_an_id_that_is_none_is_refused(tmp_path: Path, record: TunedRecord, wrong: str) -> None:
+    write_tuned(tmp_path, record)
+    with pytest.raises(ConfigError, match="nothing tuned has the id"):
+        forget_tuned(tmp_path, wrong)
+
+
+def test_a_damaged_file_is_said_and_harms_nothing(tmp_path: Path, record: TunedRecord) -> None:
+    path = write_tuned(tmp_path, record)
+    for text in ("{", '{"id": 3}', dump_json(replace(record, key=replace(record.key, model="full")))):
+        path.write_text(text, encoding="utf-8")
+        with pytest.raises(DataError):
+            find_tuned(tmp_path, record.id)
+        (listed,) = list_tuned(tmp_path)
+        assert isinstance(listed, ColdmarkError)
+        used, said = with_tuned(spec(), tmp_path, ())
+        assert used == spec()
+        assert "not used" in said
+        assert "unreadable" in tuned_table([listed])
+
+
+def test_a_run_that_says_nothing_takes_all_of_it(tmp_path: Path, record: TunedRecord) -> None:
+    write_tuned(tmp_path, replace(record, best=replace(record.best, precision=Precision.BF16)))
+    used, said = with_tuned(spec(), tmp_path, ())
+    assert said == ""
+    assert (used.backend, used.precision, used.options) == ("openvino", Precision.BF16, BF16)
+    assert used.tuned is not None
+    assert (used.tuned.id, used.tuned.expected_qps) == (record.id, 200.0)
+    line = run_line(used)
+    assert "batch 16, streams 2" in line
+    assert f"tuned 2026-11-23, id {record.id}" in line
+
+
+def test_what_the_user_says_always_wins(tmp_path: Path, record: TunedRecord) -> None:
+    write_tuned(tmp_path, record)
+    asked = spec(options={"batch": "4"})
+    used, _ = with_tuned(asked, tmp_path, ())
+    assert used.options == {"batch": "4", "backend.streams": "2", "backend.threads": "2"}
+    assert used.tuned is not None
+    assert "backend.batch" not in used.tuned.settings
+    assert used.tuned.expected_qps is None  # that rate was another configuration's
+    resolve(used)
+    for changes, given in (
+        ({"precision": Precision.BF16}, ("precision",)),
+        ({"backend": "onnxruntime"}, ("backend",)),
+    ):
+        other = spec(**changes)
+        assert with_tuned(other, tmp_path, given) == (other, "")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"scenario": Scenario.SERVER},
+        {"suite": Suite.DATACENTER},
+        {"model": "full"},
+        {"round": "v3.0"},
+        {"workload": "retinanet"},
+        {"options": {"data.path": "elsewhere"}},
+    ],
+)
+def test_a_tuning_of_something_else_is_not_used(
+    tmp_path: Path, record: TunedRecord, changes: dict[str, Any]
+) -> None:
+    write_tuned(tmp_path, record)
+    assert with_tuned(spec(**changes), tmp_path, ())[0] == spec(**changes)
+
+
+def test_a_tuning_of_another_machine_is_not_used(tmp_path: Path, record: TunedRecord) -> None:
+    key = replace(
+        record.key, machine=replace(record.key.machine, processors=record.key.machine.processors + 1)
+    )
+    write_tuned(tmp_path, replace(record, key=key, id=tuned_id(key)))
+    assert with_tuned(spec(), tmp_path, ()) == (spec(), "")
+
+
+def test_other_software_is_said_and_not_used(tmp_path: Path, record: TunedRecord) -> None:
+    write_tuned(tmp_path, replace(record, software={"openvino": "1.0"}))
+    used, said = with_tuned(spec(), tmp_path, ())
+    assert used == spec()
+    assert "openvino was 1.0, is" in said
+    assert "coldmark tune resnet50 --scenario Offline" in said
+
+
+def test_another_model_is_said_and_not_used(tmp_path: Path, record: TunedRecord) -> None:
+    write_tuned(tmp_path, replace(record, model_sha256="0" * 64))
+    used, said = with_tuned(spec(), tmp_path, ())
+    assert used == spec()
+    assert "the model has changed" in said
+
+
+def test_what_was_fixed_when_tuning_must_be_so_in_the_run(tmp_path: Path, record: TunedRecord) -> None:
+    key = replace(record.key, fixed={"backend.batch": "16"})
+    write_tuned(tmp_path, replace(record, key=key, id=tuned_id(key)))
+    assert with_tuned(spec(), tmp_path, ()) == (spec(), "")
+    asked = spec(options={"backend.batch": "16"})
+    assert with_tuned(asked, tmp_path, ())[0].tuned is not None
+
+
+def test_of_several_that_fit_the_fastest_is_used(tmp_path: Path, record: TunedRecord) -> None:
+    write_tuned(tmp_path, record)
+    key = replace(record.key, fixed={"precision": "fp32"})
+    slow = replace(record.best, options={"backend.batch": "1"})
+    value = replace(record.value, value=50.0)
+    write_tuned(tmp_path, replace(record, key=key, id=tuned_id(key), best=slow, value=value))
+    assert with_tuned(spec(), tmp_path, ())[0].options == BF16
+
+
+def test_a_suite_runs_tuned_unless_told_not_to(tmp_path: Path, record: TunedRecord) -> None:
+    write_tuned(tmp_path, record)
+    seen: list[RunSpec] = []
+
+    def resolved(run: RunSpec) -> Any:
+        seen.append(run)
+        return resolve(run)
+
+    only = SuiteSpec(suite=Suite.EDGE, only=("resnet50/Offline",))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("coldmark.runs.suite.resolve", resolved)
+        for suite in (
+            only,
+            replace(only, untuned=True),
+            replace(only, given=("precision",), precision=Precision.BF16),
+        ):
+            plan_suite(suite, tmp_path, "s")
+    assert [bool(run.tuned) for run in seen] == [True, False, False]
+    assert seen[0].options == BF16
+
+
+def test_a_suite_passes_over_what_is_tuned(tmp_path: Path, record: TunedRecord) -> None:
+    template = TuneSpec(run=spec())
+    suite = SuiteSpec(suite=Suite.EDGE, only=("resnet50",))
+    key = tune_key(template)
+    assert key == record.key  # what `tune` keeps is what `run` looks for
+    write_tuned(tmp_path, record)
+    lines = plan_suite_tuning(suite, template, tmp_path, again=False)
+    assert {line.entry.scenario: line.was_there for line in lines} == {
+        Scenario.OFFLINE: True,
+        Scenario.SINGLE_STREAM: False,
+        Scenario.MULTI_STREAM: False,
+    }
+    assert not any(line.record for line in plan_suite_tuning(suite, template, tmp_path, again=True))
+    assert "2.000 (1.900 to 2.100)" in tuning_table(lines)
+    assert (
+        tuning_foot(lines, 60)
+        == "1 of 3 tuned (1 better than the default, 0 tied with it), about 2:00 min left"
+    )
+
+
+def test_a_tuning_as_text(record: TunedRecord) -> None:
+    text = tuned_text(record, "here.json")
+    for part in (
+        "200 samples/s (190 to 210)",
+        "2.000 (1.900 to 2.100)",
+        "1 complete, 1 failed",
+        "out of memory",
+    ):
+        assert part in text
+
+
+class _Sut:
+    """Nothing is asked of it in Offline."""
+
+
+@pytest.mark.parametrize(
+    ("bare", "tuned", "expected", "source"),
+    [
+        (100.0, None, 120.0, "bare rate, measured"),  # no tuned rate: the wide margin
+        (100.0, 110.0, 121.0, "tuned rate"),  # both agree: the higher, and 10 %
+        (100.0, 90.0, 110.0, "tuned rate"),
+        (100.0, 200.0, 120.0, "bare rate, measured"),  # another machine, or other load
+    ],
+)
+def test_offline_expects_the_tuned_rate_where_the_bare_rate_agrees(
+    bare: float, tuned: float | None, expected: float, source: str
+) -> None:
+    open_ = SourcedSettings(
+        settings=TestSettings(
+            scenario=Scenario.OFFLINE,
+            mode=Mode.PERFORMANCE,
+            min_duration_ms=1,
+            min_query_count=1,
+            qsl_rng_seed=1,
+            sample_index_rng_seed=1,
+            schedule_rng_seed=1,
+            performance_sample_count=1,
+        )
+    )
+    filled = fill_open(open_, _Sut(), bare, None, tuned)  # type: ignore[arg-type]
+    assert filled.settings.target_qps == pytest.approx(expected)
+    assert source in filled.sources["target_qps"]
+
+
+def flags(**changes: Any) -> dict[str, Any]:
+    given = {
+        "scenario": "Offline",
+        "suite": None,
+        "model": None,
+        "backend": None,
+        "precision": None,
+        "round_": None,
+        "budget": 60.0,
+        "memory": None,
+        "drift": 0.1,
+        "slice_": 0.4,
+        "trials": None,
+        "seed": 0,
+        "sets": (),
+    }
+    return given | changes
+
+
+def test_flags_that_are_given_are_fixed_and_the_rest_is_searched() -> None:
+    free = plan_tune(make_tune_spec("resnet50", flags()), dry=True).space
+    assert {b.backend for b in free.branches} == {"openvino", "onnxruntime"}
+    assert any("coldmark calibrate resnet50" in reason for reason in free.left_out)
+    kept = plan_tune(
+        make_tune_spec("resnet50", flags(backend="openvino", precision="fp32", sets=("batch=4", "pin=true"))),
+        dry=True,
+    )
+    (branch,) = kept.space.branches
+    values = {axis.name: axis.values for axis in branch.axes}
+    assert (values["batch"], values["pin"]) == ((4,), (True,))
+    assert len(values["threads"]) >= 1
+    assert kept.key.fixed == {
+        "backend.batch": "4",
+        "backend.pin": "true",
+        "backend": "openvino",
+        "precision": "fp32",
+    }
+    assert ROWS_BATCH not in values["batch"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"backend": "null"}, "nothing to tune"),
+        ({"backend": "openvno"}, "did you mean 'openvino'"),
+        ({"budget": 0.0}, "--budget"),
+        ({"drift": 0.0}, "--drift"),
+        ({"memory": 1e-3}, "--memory"),
+        ({"scenario": None}, "which scenario"),
+        ({"sets": ("bach=4",)}, "batch"),
+        ({"backend": "onnxruntime", "precision": "bf16"}, "bf16"),
+    ],
+)
+def test_what_cannot_be_tuned_is_refused(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        plan_tune(make_tune_spec("resnet50", flags(**changes)), dry=True)
+
+
+def test_a_precision_that_misses_its_gate_is_left_out_with_its_figures(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from coldmark.runs.tune_gate import Gates
+
+    def measured(self: Gates, backend: str, precision: Precision) -> dict[str, Any]:
+        return {"metric": "acc", "value": 50.0, "unit": "%", "target": 82.6}
+
+    monkeypatch.setattr(Gates, "_measured", measured)
+    monkeypatch.setenv("COLDMARK_CACHE_DIR", str(cache_dir() / "gate"))
+    plan = plan_tune(make_tune_spec("resnet50", flags(backend="openvino")))
+    missed = [reason for reason in plan.space.left_out if "does not hold" in reason]
+    if not missed:
+        pytest.skip("this processor has no BF16")
+    assert missed == ["openvino bf16: acc 50 % (target 82.6) does not hold the accuracy gate"]
+    again = plan_tune(make_tune_spec("resnet50", flags(backend="openvino")))  # known from now on
+    assert missed[0] in again.space.left_out
+
+
+Coldmark = Callable[..., Any]
+
+
+@pytest.mark.loadgen
+def test_tune_then_run(coldmark: Coldmark, tmp_path: Path) -> None:
+    tuned = coldmark(
+        *("tune", "resnet50", "--scenario", "Offline", "--backend", "openvino", "--precision", "fp32"),
+        *("--set", "streams=1", "--set", "threads=1", "--set", "requests=1", "--set", "pin=false"),
+        *("--budget", "600", "--trials", "2", "--slice", "0.02", "--drift", "50", "--json"),
+    )
+    assert tuned.returncode == 0, tuned.stderr
+    found = json.loads(tuned.stdout)
+    assert found["outcome"] in ("win", "tie")
+    assert len(found["trials"]) >= 2
+    assert Path(tmp_path, found["path"]).is_file()
+    assert np.isfinite(found["value"]["value"])
+    shown = coldmark("tune", "--show", found["id"][:6])
+    assert found["best"]["backend"] in shown.stdout
+    small = coldmark(
+        *("run", "resnet50", "--scenario", "Offline", "--mode", "performance", "--length", "smoke", "--json"),
+        *("--set", "streams=1", "--set", "threads=1", "--set", "requests=1", "--set", "pin=false"),
+        *("--set", "test.min_duration_ms=1", "--set", "harness.bare_s=0.1"),
+        *("--set", "telemetry.baseline_s=0", "--set", "telemetry.cooldown_s=0"),
+    )
+    record = json.loads(small.stdout)
+    assert record["spec"]["tuned"]["id"] == found["id"]
+    assert record["spec"]["tuned"]["when"] == found["when"]
+    assert coldmark("tune", "--forget", found["id"]).returncode == 0
+    assert "nothing is tuned" in coldmark("tune", "--list").stderr
+
+
+def test_a_budget_too_small_is_refused_by_the_command(coldmark: Coldmark) -> None:
+    refused = coldmark("tune", "resnet50", "--scenario", "Offline", "--backend", "openvino", "--budget", "1",
+                       "--precision", "fp32")  # fmt: skip
+    assert refused.returncode == 2
+    assert "too few for one trial" in refused.stderr
+    assert "at least" in refused.stderr
+
+
+def test_memory_that_the_default_exceeds_is_refused(coldmark: Coldmark) -> None:
+    refused = coldmark(
+        *("tune", "resnet50", "--scenario", "Offline", "--backend", "openvino", "--precision", "fp32"),
+        *("--memory", "0.06"),
+    )
+    assert refused.returncode == 2
+    assert "GiB" in refused.stderr
+    assert "--memory" in refused.stderr
+
+
+def test_this_machine_is_always_the_same() -> None:
+    assert tuned_module.this_machine() == this_machine()
+    assert this_machine().processors >= 1
