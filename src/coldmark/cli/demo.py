@@ -20,18 +20,20 @@ from coldmark.core.record import RunRecord
 @runs_dir_option()
 @json_option()
 def demo(length: str, backend: str, precision: str, runs_dir: Path | None, as_json: bool) -> None:
-    """Benchmark this machine: one scenario of each of the six workloads, each with its accuracy gate.
+    """Benchmark this machine: one scenario of each of the six workloads, then one calibrated and tuned.
 
     Uses the models that ship with coldmark; nothing is downloaded.
     """
     from coldmark.cli.progress import progress
+    from coldmark.cli.tune import said
     from coldmark.report.text import demo_text, record_json
-    from coldmark.runs.demo import demo_specs
+    from coldmark.runs.demo import Tuned, demo_specs, tuned_end
     from coldmark.runs.execute import execute
     from coldmark.store.rundir import default_root
 
     root = runs_dir or default_root()
     done: list[tuple[RunRecord, Path]] = []
+    end: Tuned | None = None
     stopped = False
     specs = demo_specs(length=length, backend=backend, precision=precision)
     try:
@@ -43,10 +45,12 @@ def demo(length: str, backend: str, precision: str, runs_dir: Path | None, as_js
             except Doomed as doom:  # the others are still worth their time
                 click.echo(f"{name} {doom}", err=True)
                 stopped = True
+        end = tuned_end(length=length, backend=backend, root=root, said=said, progress=progress)
+        done += zip((end.untuned, end.tuned), end.paths, strict=True)
     finally:  # an interrupted demo still shows what it measured
         if as_json:
             click.echo(json.dumps([record_json(record, str(path)) for record, path in done], indent=2))
         elif done:
-            click.echo(demo_text(done))
+            click.echo(demo_text(done, None if end is None else end.factor))
     if stopped or any(record.verdict != "VALID" for record, _ in done):
         sys.exit(EXIT_INVALID)

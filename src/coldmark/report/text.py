@@ -184,29 +184,48 @@ def runs_table(runs: Iterable[tuple[str, RunRecord | ColdmarkError]]) -> str:
     return table(["run", "model", "result", "verdict", "length", "accuracy"], rows)
 
 
-def demo_text(done: Sequence[tuple[RunRecord, Path]]) -> str:
-    """The demo's result: one line a workload, then why a verdict is not VALID, then where it all lies."""
+def demo_text(done: Sequence[tuple[RunRecord, Path]], factor: float | None = None) -> str:
+    """The demo's result: one line a run, then why a verdict is not VALID, then where it all lies.
+
+    `factor`: the last run's rate over that of the one before it, the same workload untuned.
+    """
     spec = done[0][0].spec
     lines = [
         f"{spec.model} models, {spec.backend} {spec.precision}, rules of {spec.round}, "
         f"{spec.length} length; measured here, not an official MLPerf result",
         "",
         table(
-            ["workload", "scenario", "result", "metric", "verdict", "accuracy", "harness share"],
+            ["workload", "scenario", "precision", "result", "metric", "verdict", "accuracy", "harness share"],
             [_demo_row(record) for record, _ in done],
         ),
         "",
     ]
     for record, _ in done:
         lines += [f"{record.spec.workload} is INVALID: {reason}" for reason in record.reasons]
+    if factor is not None:
+        lines += _tuned_lines(done[-1][0], factor)
     lines += [f"{record.spec.workload:13} {path}" for record, path in done]
     return "\n".join([*lines, "", f"More: coldmark runs show {done[-1][0].run_id} --findings"])
+
+
+def _tuned_lines(record: RunRecord, factor: float) -> list[str]:
+    """What calibration and tuning were worth, and how the result is used again."""
+    spec = record.spec
+    settings = [f"tuned: {tuned_text(spec)}"] if spec.tuned else []
+    return [
+        f"{spec.workload} {spec.scenario} tuned: {factor:.2f} times the untuned FP32 before it",
+        *settings,
+        f"used from now on by: coldmark run {spec.workload} --scenario {spec.scenario} "
+        f"--precision {spec.precision}",
+        "",
+    ]
 
 
 def _demo_row(record: RunRecord) -> list[str]:
     return [
         record.spec.workload,
         record.spec.scenario.value,
+        record.spec.precision.value + (" tuned" if record.spec.tuned else ""),
         metric_text(record.metric),
         record.metric.name if record.metric else "-",
         record.verdict,
