@@ -13,7 +13,7 @@ import numpy as np
 from coldmark.core.codec import read_toml
 from coldmark.workloads.bert.architecture import Config
 from coldmark.workloads.bert.features import Features, Form, featurise
-from coldmark.workloads.bert.network import bucketed, pipeline, reader
+from coldmark.workloads.bert.network import RECIPE, bucketed, pipeline, reader
 from coldmark.workloads.bert.passages import draw, examples, vocabulary
 from coldmark.workloads.bert.samples import FeatureLibrary
 from coldmark.workloads.bert.scoring import scorer
@@ -164,6 +164,7 @@ def on_heldout(path: Path, facts: MiniFile, ratio: float, *, padded: bool, recor
             samples=len(asked.features),
             scorer=scorer(asked.examples, asked.features, vocabulary()),
             gate=mini_gate(facts, ratio),
+            recipe=RECIPE,
             facts={
                 "model_sha256": signature.sha256,
                 **record,

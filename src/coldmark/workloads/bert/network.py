@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from coldmark.core.sut import Answers, Compiled, Compute, Indices, Network, Pipe
 from coldmark.workloads.bert import answers
 from coldmark.workloads.bert.samples import FeatureLibrary, Packer
 from coldmark.workloads.onnx_file import LARGE_BYTES, Port, Signature
+from coldmark.workloads.task import Recipe
 
 NAME = "bert"
 KINDS = (("input_ids",), ("input_mask", "attention_mask"), ("segment_ids", "token_type_ids"))
@@ -27,6 +28,10 @@ SMALL_BATCHES = {
     Scenario.SERVER: 8,
     Scenario.OFFLINE: 16,
 }
+RECIPE = Recipe(transformer=True, methods=("nncf-mixed", "nncf-performance"))
+"""Without the places that attention needs, one sequence in thirty begins its answer elsewhere."""
+LARGE_RECIPE = replace(RECIPE, methods=("nncf-mixed",), samples=32)
+"""Fewer sequences: a BERT-Large takes long to go through."""
 LARGE_BATCHES = dict.fromkeys(Scenario, 1)  # a sequence of BERT-Large fills the cores alone
 MOST_PROFILES = 6  # beyond this one compilation with open shapes serves them all
 

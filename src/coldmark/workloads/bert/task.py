@@ -12,7 +12,7 @@ from coldmark.workloads.bert.architecture import LARGE, SEED
 from coldmark.workloads.bert.calibration import choose
 from coldmark.workloads.bert.features import OFFICIAL, Features, featurise
 from coldmark.workloads.bert.mini import mini_file, on_heldout, open_mini, sequence_facts
-from coldmark.workloads.bert.network import pipeline, reader
+from coldmark.workloads.bert.network import LARGE_RECIPE, RECIPE, pipeline, reader
 from coldmark.workloads.bert.samples import FeatureLibrary
 from coldmark.workloads.bert.scoring import scorer
 from coldmark.workloads.bert.squad import VERSION, read_squad
@@ -84,6 +84,7 @@ def _full(options: Options, cache: Path, need_model: bool) -> Task:
             library=library,
             samples=len(features),
             refusal=SEEDED,
+            recipe=LARGE_RECIPE,
             facts={
                 "model_sha256": sha256,
                 "weights": f"seeded random (seed {SEED}), performance only",
@@ -120,6 +121,7 @@ def _on_squad(path: Path, data: Path, vocab: Path, ratio: float, options: Option
             samples=len(chosen),
             official=official,
             gate=official_gate(ratio),
+            recipe=LARGE_RECIPE if file.large else RECIPE,
             facts={
                 "model_sha256": signature.sha256,
                 "weights": "given by path",

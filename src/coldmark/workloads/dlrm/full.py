@@ -15,7 +15,7 @@ from coldmark.workloads.cache import materialise
 from coldmark.workloads.dlrm import architecture
 from coldmark.workloads.dlrm.architecture import Config, seeded
 from coldmark.workloads.dlrm.graph import build, write
-from coldmark.workloads.dlrm.lanes import pipeline, work_facts
+from coldmark.workloads.dlrm.lanes import RECIPE, pipeline, work_facts
 from coldmark.workloads.dlrm.pairs import Columns, WindowLibrary
 from coldmark.workloads.dlrm.shape import OFFICIAL_ROWS, log_counts, sample_sizes
 from coldmark.workloads.sources import SEEDED
@@ -51,6 +51,7 @@ def open_full(rows: int, cache: Path, need_model: bool, *, config: Config | None
             library=library,
             samples=library.count,
             refusal=SEEDED,
+            recipe=RECIPE,
             facts={
                 "weights": f"seeded random (seed {architecture.SEED}), performance only",
                 "rows": f"{sum(config.rows)} of {sum(OFFICIAL_ROWS)}: no table longer than {rows}"

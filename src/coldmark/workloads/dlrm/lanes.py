@@ -14,6 +14,7 @@ from coldmark.workloads.dlrm.architecture import Config
 from coldmark.workloads.dlrm.graph import DENSE_INPUT, OUTPUT, ROWS
 from coldmark.workloads.dlrm.pairs import PairSource
 from coldmark.workloads.dlrm.shape import SAMPLE_PAIRS
+from coldmark.workloads.task import Recipe
 
 NETWORK = "layers"
 STEP = min(SAMPLE_PAIRS)  # all samples but a log's last are multiples of it, so shapes at each waste nothing
@@ -28,6 +29,10 @@ and every batch costs the interpreter the same, which a small network feels."""
 
 Tables = Callable[[], NDArray[np.float32]]
 """All tables one after another, [rows, dimension]; made or read at the first call, then kept."""
+
+RECIPE = Recipe(keep=("^features", "^dots", "^met$"))
+"""The products of looked-up rows stay in floating point: one scale for rows of all tables costs 2 % of AUC.
+The layers before and after are quantised; lookups are outside the network."""
 
 
 def pipeline(config: Config, layers: Path, tables: Tables, library: PairSource) -> Pipeline:

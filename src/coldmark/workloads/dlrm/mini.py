@@ -16,7 +16,7 @@ from coldmark.workloads.dlrm import scores
 from coldmark.workloads.dlrm.architecture import Config
 from coldmark.workloads.dlrm.graph import Split, split, write
 from coldmark.workloads.dlrm.heldout import CALIBRATION_SAMPLES, HeldoutLog, calibration_log
-from coldmark.workloads.dlrm.lanes import pipeline, work_facts
+from coldmark.workloads.dlrm.lanes import RECIPE, pipeline, work_facts
 from coldmark.workloads.dlrm.pairs import PairSource
 from coldmark.workloads.onnx_file import inspect
 from coldmark.workloads.sources import check_shipped, shipped
@@ -109,6 +109,7 @@ def on_drawn(workload: str, whole: Whole | None, config: Config, record: dict[st
         return Task(
             model=whole.over(data["library"], cache) if whole else None,
             gate=mini_gate(workload, facts),
+            recipe=RECIPE,
             facts={**record, **work_facts(config, data["library"])},
             **data,
         )

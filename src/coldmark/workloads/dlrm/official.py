@@ -18,7 +18,7 @@ from coldmark.workloads.dlrm.architecture import Config
 from coldmark.workloads.dlrm.criteo import CriteoLog
 from coldmark.workloads.dlrm.full import refuse_beyond_memory
 from coldmark.workloads.dlrm.graph import build, write
-from coldmark.workloads.dlrm.lanes import pipeline, work_facts
+from coldmark.workloads.dlrm.lanes import RECIPE, pipeline, work_facts
 from coldmark.workloads.dlrm.pairs import PairLibrary
 from coldmark.workloads.dlrm.shape import OFFICIAL_ROWS, partition
 from coldmark.workloads.dlrm.weights import LAYERS_NAME, ConvertedWeights
@@ -67,6 +67,7 @@ def open_official(
             scorer=scores.area(bounds, log.clicked),
             official=True,
             gate=official_gate(workload),
+            recipe=RECIPE,
             facts={
                 "model_sha256": sha256,
                 "weights": "given by path",

@@ -12,7 +12,7 @@ from coldmark.workloads.cache import materialise
 from coldmark.workloads.rnnt import architecture
 from coldmark.workloads.rnnt.features import FrontEnd
 from coldmark.workloads.rnnt.library import AudioLibrary
-from coldmark.workloads.rnnt.pipeline import Graphs, open_graphs, pipeline
+from coldmark.workloads.rnnt.pipeline import RECIPE, Graphs, open_graphs, pipeline
 from coldmark.workloads.rnnt.spoken import Tape
 from coldmark.workloads.sources import SEEDED
 from coldmark.workloads.task import Task, calibrated, drawn
@@ -49,6 +49,7 @@ def open_full(cache: Path, need_model: bool, shape: architecture.Shape | None = 
             model=pipeline(graphs, FRONT_END, audio, int(frames.max())) if graphs else None,
             library=audio,
             samples=count,
+            recipe=RECIPE,
             refusal=SEEDED,
             facts=record | ({"model_sha256": graphs.sha256} if graphs else {}),
             identity=drawn("tape", seed),

@@ -8,7 +8,7 @@ from pathlib import Path
 from coldmark.core.codec import read_toml
 from coldmark.workloads.rnnt.features import FrontEnd
 from coldmark.workloads.rnnt.library import AudioLibrary
-from coldmark.workloads.rnnt.pipeline import Graphs, open_graphs, pipeline
+from coldmark.workloads.rnnt.pipeline import RECIPE, Graphs, open_graphs, pipeline
 from coldmark.workloads.rnnt.spoken import SpokenSet
 from coldmark.workloads.rnnt.wer import word_error_rate
 from coldmark.workloads.sources import check_shipped, shipped
@@ -125,6 +125,7 @@ def open_on_heldout(graphs: Graphs, cache: Path, record: dict[str, str]) -> Task
                 ratio=gate_ratio("rnnt"),
                 source=f"mini, FP32, {facts.heldout.heldout_count} held-out utterances (mini.toml)",
             ),
+            recipe=RECIPE,
             facts=record,
             identity=drawn("utterance", said.seed),
         )

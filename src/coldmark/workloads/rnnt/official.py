@@ -10,7 +10,7 @@ from coldmark.core.errors import DataError
 from coldmark.workloads.rnnt.features import FrontEnd
 from coldmark.workloads.rnnt.library import AudioLibrary
 from coldmark.workloads.rnnt.librispeech import Listed, Recordings
-from coldmark.workloads.rnnt.pipeline import Graphs, open_graphs, pipeline
+from coldmark.workloads.rnnt.pipeline import RECIPE, Graphs, open_graphs, pipeline
 from coldmark.workloads.rnnt.wer import word_error_rate
 from coldmark.workloads.task import Gate, Task, calibrated, gate_ratio
 
@@ -52,6 +52,7 @@ def open_recordings(
             model=pipeline(graphs, FRONT_END, audio, int(FRONT_END.frames(data.samples).max())),
             library=audio,
             samples=len(data.samples),
+            recipe=RECIPE,
             gate=REFERENCE,
             official=official,
             facts=record,

@@ -18,11 +18,16 @@ from coldmark.workloads.rnnt.alphabet import LABEL, SYMBOLS
 from coldmark.workloads.rnnt.decode import Greedy
 from coldmark.workloads.rnnt.features import FrontEnd
 from coldmark.workloads.rnnt.library import AudioLibrary
+from coldmark.workloads.task import Recipe
 
 BATCH = {Scenario.SINGLE_STREAM: 1, Scenario.MULTI_STREAM: 8, Scenario.SERVER: 8, Scenario.OFFLINE: 32}
 
 WINDOW = 8
 """Encoder frames the decoder looks ahead (half a second): labels are closer together in speech."""
+
+RECIPE = Recipe(skip=("decoder",), methods=("nncf-mixed", "ort-dynamic"))
+"""No quantiser here gives LSTMs in INT8 that keep their state's precision and that both backends run: NNCF
+leaves them as they are, and a step of the decoder is too small to gain by it."""
 
 LENGTHS = 8
 """Lengths to which batches are padded."""
