@@ -130,6 +130,11 @@ def test_a_machine_that_changes_once_is_said_and_the_trial_repeated() -> None:
     assert "-3" in found.findings[0].found  # 1 / 1.6 is 37 or 38 % less
     assert surface(found.best) >= 0.97 * BEST
     assert len(machine.opened) > len([t for t in found.trials if t.slices])
+    # What was read before the change and after it is on one scale.
+    base = surface(space().default)
+    for t in found.trials:
+        if t.state == "complete" and t.relative is not None:
+            assert t.relative == pytest.approx(surface(t.configuration) / base, rel=0.06)
 
 
 def test_a_machine_that_never_calms_ends_the_search() -> None:
@@ -205,9 +210,9 @@ def test_a_ratio_of_pairs_by_hand() -> None:
     # Logarithms of 2, 2 and 2: no scatter at all.
     found = ratio_interval([2.0, 4.0, 6.0], [1.0, 2.0, 3.0])
     assert (found.value, found.low, found.high, found.n) == pytest.approx((2.0, 2.0, 2.0, 3))
-    # Mean 2, standard deviation 1, t(0.975, 2) = 4.3027: 2 +- 4.3027 / sqrt(3).
-    mean = mean_interval([1.0, 2.0, 3.0], "s")
-    assert (mean.low, mean.high) == pytest.approx((2 - 2.4842, 2 + 2.4842), abs=1e-4)
+    # Logarithms to base 2 are 0, 1 and 2: mean 1, deviation 1; t(0.975, 2) / sqrt(3) = 4.3027 / 1.7321.
+    mean = mean_interval([1.0, 2.0, 4.0], "s")
+    assert (mean.value, mean.low, mean.high) == pytest.approx((2.0, 2**-1.48416, 2**3.48416), rel=1e-4)
     assert mean_interval([1.0], "s").low is None
     assert spread([10.0, 10.0, 11.0, 9.0, 10.0]) == 0.0
     for bad in (([1.0], [0.0]), ([1.0], [1.0, 2.0])):

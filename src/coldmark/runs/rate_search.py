@@ -30,6 +30,8 @@ LEAN = 0.35
 STEP = 1.35
 """The factor by which the next rate may differ from what was tried."""
 TRIAL_S, LONG_TRIAL_S = 5.0, 20.0
+BUDGET_TRIALS = 9
+"""Trials that the budget should have time for."""
 TRIAL_QUERIES = 4000
 """Queries a trial should have; slow models get longer trials instead."""
 CONFIRM = 2.0
@@ -44,6 +46,8 @@ TRY_LOW = (0.25, 0.05)
 OPEN_SLACK = 1.25
 BARE_DOUBT, SEEN_DOUBT = 0.35, 0.025
 """How far off the limit of a played queue is: of the bare model's times, and of those of the trials."""
+FAR_DOUBT = 0.5
+"""What is added for each unit that the logarithm of that limit lies from the nearest trial's rate."""
 REPLAY = (1, 3, 8)
 """Numbers of trials after which the queue is played again with the batch times that they had."""
 FALLBACK_SLOPE = 12.0
@@ -162,7 +166,8 @@ class _Hunt:
     # -- trials ------------------------------------------------------------------------------------
 
     def _trial_s(self, rate: float) -> float:
-        return min(LONG_TRIAL_S, max(TRIAL_S, TRIAL_QUERIES / rate))
+        longest = min(LONG_TRIAL_S, self._budget_s / BUDGET_TRIALS)
+        return max(TRIAL_S, min(longest, TRIAL_QUERIES / rate))
 
     def _affords(self, seconds: float) -> bool:
         return self._spent_s + seconds + self._overhead_s <= self._budget_s
@@ -228,7 +233,9 @@ class _Hunt:
             for t in self._trials()
         ]
         played = self._played
-        return Posterior(played.shape, tails, self._goal.allowed, self._burst(), doubt=played.doubt)
+        far = min(abs(math.log(o.rate) - played.shape.x0) for o in self._seen)
+        doubt = min(BARE_DOUBT, played.doubt + FAR_DOUBT * far)
+        return Posterior(played.shape, tails, self._goal.allowed, self._burst(), doubt=doubt)
 
     def _sure(self, posterior: Posterior, chance: float) -> float:
         return posterior.rate_at(chance, self._goal.least_queries, self._goal.duration_s)
@@ -308,7 +315,7 @@ class _Hunt:
     def any_rate_holds(self) -> bool:
         """Whether a trial at a small share of capacity holds the bound, whatever the played queue says."""
         for share in TRY_LOW:
-            trial = self._try(share * self._played.capacity, LONG_TRIAL_S)
+            trial = self._try(share * self._played.capacity, self._trial_s(share * self._played.capacity))
             if trial.percentile_ms <= self._goal.bound_s * 1e3:
                 return True
         return False

@@ -36,13 +36,15 @@ class Reference:
     threshold: float  # relative change that is taken for a changed machine, at the least
     readings: list[float] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
-    level: float = 0.0
+    first: float = 0.0  # the level at first: what values are relative to, whatever happens later
+    level: float = 0.0  # the level now: what a change is told by
     scatter: float = 0.0
 
     def begin(self) -> None:
         """Take the level and the scatter."""
         first = [self._read() for _ in range(FIRST)]
-        self.level, self.scatter = float(np.median(first)), spread(first)
+        self.first = self.level = float(np.median(first))
+        self.scatter = spread(first)
 
     @property
     def tolerance(self) -> float:
@@ -51,7 +53,7 @@ class Reference:
 
     def relative(self) -> float:
         """The machine now over the machine at first."""
-        return self._read() / self.level
+        return self._read() / self.first
 
     def moved(self, relative: float) -> bool:
         """Whether a reading says that the machine has changed. One alone may be an accident: two more are
@@ -61,7 +63,7 @@ class Reference:
         return not self._near(float(np.median([relative, self.relative(), self.relative()])))
 
     def _near(self, relative: float) -> bool:
-        return abs(float(np.log(relative))) <= float(np.log1p(self.tolerance))
+        return abs(float(np.log(relative * self.first / self.level))) <= float(np.log1p(self.tolerance))
 
     def settle(self, when: str) -> None:
         """Wait until readings agree again; their level is the new one. Raises RunError if they never do."""
@@ -78,10 +80,10 @@ class Reference:
 
     def restless(self) -> RunError:
         """The error of a machine that does not stay the same for one trial."""
-        first, recent = self.readings[:FIRST], self.readings[-PATIENCE:]
+        recent = self.readings[-PATIENCE:]
         return RunError(
             f"the machine changes under the search: the reference configuration ran at "
-            f"{float(np.median(first)):.4g}/s first, then between {min(recent):.4g} and {max(recent):.4g}/s; "
+            f"{self.first:.4g}/s first, then between {min(recent):.4g} and {max(recent):.4g}/s; "
             f"load average {self.load()[0]:.1f}",
             where="coldmark tune",
             hint="stop what else runs here and tune again, or allow more with --drift",

@@ -128,6 +128,7 @@ class Search:
     on_trial: OnTrial | None = None
     trials: list[Trial] = field(default_factory=list)
     _best: float = 0.0  # highest relative score so far
+    _machine: float = 0.0  # the machine as it was read last, over what it was at first; 0: to be read anew
     _study: Any = None
 
     def run(self) -> Found:
@@ -164,7 +165,7 @@ class Search:
                 where="--budget",
                 hint=f"at least {int(np.ceil(1.2 * least))}",
             )
-        self.space = self.space.bounded(self._reference.level * bench.units_per_sample)
+        self.space = self.space.bounded(self._reference.first * bench.units_per_sample)
         # A trial that takes much longer than the default does is not worth the others' time.
         self._limit_s = max(10.0, 6 * trial_s)
         final_s = LEADERS * opened_s + (LEADERS + 1) * ROUNDS_MOST * default_s / SLICES
@@ -217,7 +218,7 @@ class Search:
         """One configuration; measured again where the machine changed meanwhile."""
         for _ in range(REPEATED):
             begun = self._elapsed()
-            before = self._reference.relative()
+            before = self._machine or self._reference.relative()
             try:
                 bench = self.world.open(wanted, self._limit_s)
             except ColdmarkError as error:
@@ -227,8 +228,10 @@ class Search:
             finally:
                 bench.close()
             after = self._reference.relative()
+            self._machine = after
             if not self._reference.moved(after):
                 return self._keep(trial, [s / (before * after) ** 0.5 for s in scores])
+            self._machine = 0.0
             self._reference.settle(f"trial {len(self.trials)}, after {self._elapsed():.0f} s")
         raise self._reference.restless()
 

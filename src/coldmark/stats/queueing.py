@@ -12,6 +12,9 @@ from itertools import cycle
 import numpy as np
 from numpy.typing import NDArray
 
+STALL_FACTOR = 1.5
+"""A batch that takes more than so many times the usual was held up: the rest does not grow with its size."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Service:
@@ -21,17 +24,26 @@ class Service:
     noise: NDArray[np.float64]  # factors by which single batches scatter
     servers: int = 1
     delay_s: float = 0.0  # how long a free server waits for a batch to fill
+    stalls_s: NDArray[np.float64] | None = None  # what comes on top, whatever the batch; in step with `noise`
 
     @property
     def capacity(self) -> float:
         """The rate [1/s] that the servers can just not take for ever, whatever the latency."""
-        best = max((b + 1) / t for b, t in enumerate(self.batch_s))
-        return self.servers * best / float(np.mean(self.noise))
+        stall, factor = (
+            0.0 if self.stalls_s is None else float(np.mean(self.stalls_s)),
+            float(np.mean(self.noise)),
+        )
+        return self.servers * max((b + 1) / (t * factor + stall) for b, t in enumerate(self.batch_s))
 
     def latencies(self, arrivals_s: NDArray[np.float64]) -> NDArray[np.float64]:
         """Latency [s] of each arrival, shape [n]."""
         return batch_latencies(
-            arrivals_s, self.batch_s, self.noise, servers=self.servers, delay_s=self.delay_s
+            arrivals_s,
+            self.batch_s,
+            self.noise,
+            servers=self.servers,
+            delay_s=self.delay_s,
+            stalls_s=self.stalls_s,
         )
 
 
@@ -42,16 +54,19 @@ def batch_latencies(
     *,
     servers: int = 1,
     delay_s: float = 0.0,
+    stalls_s: NDArray[np.float64] | None = None,
 ) -> NDArray[np.float64]:
     """Latency [s] of each arrival at servers that take all that waits, up to their largest batch.
 
     `arrivals_s` ascends, shape [n]; `service_s[b - 1]` is the time of a batch of b; `noise` holds factors
-    on service times, drawn from in turn. First come, first served from one queue; a free server waits for
-    company until the first query has waited `delay_s` or the batch is full.
+    on service times, drawn from in turn, and `stalls_s` what is added to them in the same turn. First come,
+    first served from one queue; a free server waits for company until the first query has waited `delay_s`
+    or the batch is full.
     """
     largest, n = len(service_s), len(arrivals_s)
     arrivals = [*arrivals_s.tolist(), *[math.inf] * largest]
     services, factors = list(service_s), cycle(noise.tolist())
+    stalls = cycle([0.0] if stalls_s is None else stalls_s.tolist())
     free, at = [0.0] * servers, 0
     ends: list[float] = []
     sizes: list[int] = []
@@ -62,7 +77,7 @@ def batch_latencies(
         if delay_s and start < first + delay_s:
             start = max(start, min(first + delay_s, arrivals[at + largest - 1]))
         then = bisect_right(arrivals, start, at + 1, at + largest) if arrivals[at + 1] <= start else at + 1
-        end = start + services[then - at - 1] * next(factors)
+        end = start + services[then - at - 1] * next(factors) + next(stalls)
         if servers == 1:
             free[0] = end
         else:
@@ -101,8 +116,11 @@ def observed_service(times_s: NDArray[np.float64], bare: Service, *, least: int 
         if len(mine) >= least:
             scale[size - 1] = float(np.median(mine)) / expected[size - 1]
     batch_s = np.maximum.accumulate(expected * scale)
-    factors = took / batch_s[sizes - 1]
-    return Service(batch_s=tuple(batch_s.tolist()), noise=factors, servers=bare.servers)
+    factors = np.minimum(took / batch_s[sizes - 1], STALL_FACTOR)
+    stalls = took - factors * batch_s[sizes - 1]
+    return Service(
+        batch_s=tuple(batch_s.tolist()), noise=factors, servers=bare.servers, stalls_s=np.maximum(stalls, 0)
+    )
 
 
 def pooled(services: Sequence[Service]) -> Service:
@@ -111,7 +129,12 @@ def pooled(services: Sequence[Service]) -> Service:
     weights = np.array([len(s.noise) for s in services], np.float64)
     batch_s = weights @ times / weights.sum()
     noise = np.concatenate([s.noise * (np.mean(s.batch_s) / np.mean(batch_s)) for s in services])
-    return Service(batch_s=tuple(batch_s.tolist()), noise=noise, servers=services[0].servers)
+    stalls_s = np.concatenate(
+        [np.zeros(len(s.noise)) if s.stalls_s is None else s.stalls_s for s in services]
+    )
+    return Service(
+        batch_s=tuple(batch_s.tolist()), noise=noise, servers=services[0].servers, stalls_s=stalls_s
+    )
 
 
 def highest_rate(

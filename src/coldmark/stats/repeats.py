@@ -5,19 +5,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.stats import t as student
 
 from coldmark.core.nouns import Measurement
 
-PAIRED = "geometric mean of paired ratios, Student's t on their logarithms"
-
 
 def mean_interval(values: Sequence[float], unit: str, confidence: float = 0.95) -> Measurement:
-    """Mean of repeated readings with its t interval; no interval of fewer than two. Raises ValueError."""
-    low, mean, high = _interval(np.asarray(values, np.float64), confidence)
-    return Measurement(
-        value=mean, unit=unit, low=low, high=high, n=len(values), method="mean of repeats, Student's t"
-    )
+    """Geometric mean of repeated readings, positive each, with its interval; none for fewer than two.
+
+    On logarithms, so that no interval of a rate or a latency reaches below zero. Raises ValueError.
+    """
+    found = np.asarray(values, np.float64)
+    if (found <= 0).any():
+        raise ValueError("readings are to be positive")
+    return _measured(found, unit, confidence, "geometric mean of repeats, Student's t on logarithms")
 
 
 def ratio_interval(above: Sequence[float], below: Sequence[float], confidence: float = 0.95) -> Measurement:
@@ -29,26 +31,20 @@ def ratio_interval(above: Sequence[float], below: Sequence[float], confidence: f
     a, b = np.asarray(above, np.float64), np.asarray(below, np.float64)
     if len(a) != len(b) or (a <= 0).any() or (b <= 0).any():
         raise ValueError(f"{len(a)} and {len(b)} readings, all to be positive")
-    low, mean, high = _interval(np.log(a / b), confidence)
-    return Measurement(
-        value=float(np.exp(mean)),
-        unit="",
-        low=None if low is None else float(np.exp(low)),
-        high=None if high is None else float(np.exp(high)),
-        n=len(a),
-        method=PAIRED,
-    )
+    return _measured(a / b, "", confidence, "geometric mean of paired ratios, Student's t on logarithms")
 
 
-def _interval(values: np.ndarray, confidence: float) -> tuple[float | None, float, float | None]:
-    if not len(values):
+def _measured(values: NDArray[np.float64], unit: str, confidence: float, method: str) -> Measurement:
+    n = len(values)
+    if not n:
         raise ValueError("no readings")
-    mean = float(np.mean(values))
-    if len(values) < 2:
-        return None, mean, None
-    half = float(student.ppf((1 + confidence) / 2, len(values) - 1) * np.std(values, ddof=1))
-    half /= float(np.sqrt(len(values)))
-    return mean - half, mean, mean + half
+    logs = np.log(values)
+    mean = float(np.mean(logs))
+    if n < 2:
+        return Measurement(value=float(np.exp(mean)), unit=unit, n=n, method=method)
+    half = float(student.ppf((1 + confidence) / 2, n - 1) * np.std(logs, ddof=1) / np.sqrt(n))
+    low, value, high = (float(np.exp(x)) for x in (mean - half, mean, mean + half))
+    return Measurement(value=value, unit=unit, low=low, high=high, n=n, method=method)
 
 
 def spread(values: Sequence[float]) -> float:

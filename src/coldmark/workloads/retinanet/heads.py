@@ -30,9 +30,15 @@ from coldmark.workloads.onnx_file import Port, Signature
 from coldmark.workloads.retinanet.anchors import PER_CELL
 from coldmark.workloads.retinanet.architecture import FULL, MINI, Plan, output_names
 from coldmark.workloads.retinanet.detect import COLUMNS, SCORE_THRESHOLD, Detector
+from coldmark.workloads.task import Recipe
 
 DETECTIONS = ("boxes", "scores", "labels")
 NETWORK = "detector"
+
+RECIPE = Recipe(methods=("ort-static", "nncf-performance"))
+"""Ranges by the extremes: NNCF's cut them, which costs 4 % of mAP, nearly all of it in the two heads."""
+LARGE_RECIPE = Recipe(methods=("nncf-performance",), samples=32)
+"""Images of 800 pixels: 8 MB and a second of work each."""
 
 Finish = Callable[[Tensors, Indices], Answers]
 

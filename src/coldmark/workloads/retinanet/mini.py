@@ -9,7 +9,7 @@ from typing import Any
 from coldmark.core.codec import read_toml
 from coldmark.core.sut import Model
 from coldmark.workloads.onnx_file import inspect
-from coldmark.workloads.retinanet.heads import small_model
+from coldmark.workloads.retinanet.heads import RECIPE, small_model
 from coldmark.workloads.retinanet.heldout import HeldoutSet
 from coldmark.workloads.retinanet.scenes import CALIBRATION_COUNT, CALIBRATION_SEED
 from coldmark.workloads.retinanet.score import mean_ap_scorer
@@ -94,7 +94,7 @@ def on_drawn(workload: str, model: Model, record: dict[str, str], facts: MiniFil
     held = facts.heldout
 
     def on(data: dict[str, Any]) -> Task:
-        return Task(model=model, gate=mini_gate(workload, facts), facts=record, **data)
+        return Task(model=model, gate=mini_gate(workload, facts), recipe=RECIPE, facts=record, **data)
 
     return calibrated(
         on(heldout(held.heldout_seed, held.heldout_count, cache, held.heldout_sha256)),

@@ -12,7 +12,13 @@ from numpy.typing import NDArray
 from coldmark.workloads.cache import materialise
 from coldmark.workloads.onnx_file import Signature, inspect
 from coldmark.workloads.retinanet.architecture import FULL, MINI, SEED
-from coldmark.workloads.retinanet.heads import full_model, gives_detections, image_side, small_model
+from coldmark.workloads.retinanet.heads import (
+    LARGE_RECIPE,
+    full_model,
+    gives_detections,
+    image_side,
+    small_model,
+)
 from coldmark.workloads.retinanet.mini import mini_file, on_drawn, open_mini
 from coldmark.workloads.retinanet.openimages import ListedImages, OpenImages
 from coldmark.workloads.retinanet.preprocess import from_pixels
@@ -71,6 +77,7 @@ def _full(cache: Path, need_model: bool) -> Task:
             library=library,
             samples=PERFORMANCE_COUNT,
             refusal=SEEDED,
+            recipe=LARGE_RECIPE,
             facts={
                 "model_sha256": sha256,
                 "weights": f"seeded random (seed {SEED}), performance only",
@@ -121,6 +128,7 @@ def _on_openimages(
             model=full_model(path, signature, found["library"]),
             official=official,
             gate=_official_gate(workload),
+            recipe=LARGE_RECIPE,
             facts=record | {"model_sha256": signature.sha256},
             **found,
         )

@@ -12,7 +12,7 @@ from coldmark.workloads.task import Gate, Task, calibrated, drawn, gate_ratio
 from coldmark.workloads.unet3d import sets
 from coldmark.workloads.unet3d.cases import CaseLibrary
 from coldmark.workloads.unet3d.dice import mean_dice
-from coldmark.workloads.unet3d.network import WindowModel, pipeline, window_model
+from coldmark.workloads.unet3d.network import RECIPE, WindowModel, pipeline, window_model
 
 PACKAGE = "coldmark.workloads.unet3d"
 
@@ -93,6 +93,7 @@ def on_drawn(
         return Task(
             model=pipeline(model, cases),
             gate=mini_gate(workload, facts),
+            recipe=RECIPE,
             facts={**record, **work, **cases.facts()},
             **data,
         )

@@ -16,7 +16,7 @@ from coldmark.workloads.unet3d.cases import CaseLibrary
 from coldmark.workloads.unet3d.dice import mean_dice
 from coldmark.workloads.unet3d.kits import CALIBRATION, KitsFolder
 from coldmark.workloads.unet3d.mini import mini_file, on_drawn, open_mini
-from coldmark.workloads.unet3d.network import pipeline, window_model
+from coldmark.workloads.unet3d.network import LARGE_RECIPE, pipeline, window_model
 from coldmark.workloads.unet3d.sets import PERFORMANCE_COUNT, WINDOW
 
 OFFICIAL_DICE = 0.86170
@@ -65,6 +65,7 @@ def _full(options: Options, cache: Path, need_model: bool) -> Task:
             library=cases,
             samples=cases.count,
             refusal=SEEDED,
+            recipe=LARGE_RECIPE,
             facts={
                 "model_sha256": sha256,
                 "weights": f"seeded random (seed {architecture.SEED}), performance only",
@@ -101,6 +102,7 @@ def _scored(workload: str, path: Path, data: Path, options: Options, *, official
             library=cases,
             samples=len(folder),
             gate=official_gate(workload),
+            recipe=LARGE_RECIPE,
             official=official,
             facts={
                 "model_sha256": signature.sha256,
