@@ -14,17 +14,18 @@ import pytest
 from coldmark.cli.tune import make_tune_spec
 from coldmark.core.codec import dump_json, from_plain, to_plain
 from coldmark.core.errors import ColdmarkError, ConfigError, DataError
-from coldmark.core.nouns import Measurement, Mode, Precision, Scenario, Suite
+from coldmark.core.nouns import Length, Measurement, Mode, Precision, Scenario, Suite
 from coldmark.core.record import RunSpec
+from coldmark.core.server_rate import ServerRate
 from coldmark.core.settings import SourcedSettings, TestSettings
 from coldmark.core.suite import SuiteSpec
-from coldmark.core.tuned import Configuration, Trial, TunedKey, TunedRecord
+from coldmark.core.tuned import Configuration, Trial, TunedKey, TunedRecord, TunedUse
 from coldmark.report.text import tuned_text as run_line
 from coldmark.report.tune import tuned_table, tuned_text
 from coldmark.report.tune_suite import tuning_foot, tuning_table
 from coldmark.runs import tuned as tuned_module
 from coldmark.runs.rate import fill_open
-from coldmark.runs.resolve import open_task, resolve
+from coldmark.runs.resolve import base_settings, open_task, resolve
 from coldmark.runs.suite import plan_suite
 from coldmark.runs.tune import TuneSpec, plan_tune, tune_key
 from coldmark.runs.tune_space import ROWS_BATCH
@@ -288,9 +289,67 @@ def test_offline_expects_the_tuned_rate_where_the_bare_rate_agrees(
             performance_sample_count=1,
         )
     )
-    filled = fill_open(open_, _Sut(), bare, None, tuned)  # type: ignore[arg-type]
+    use = TunedUse(id="1", when="", settings={}, expected_qps=tuned)
+    filled = fill_open(open_, _Sut(), bare, None, use)  # type: ignore[arg-type]
     assert filled.settings.target_qps == pytest.approx(expected)
     assert source in filled.sources["target_qps"]
+
+
+SEARCHED = ServerRate(
+    rate_qps=60.0,
+    short_qps=55.0,
+    confidence=0.96,
+    limit_qps=62.0,
+    limit_low_qps=60.5,
+    limit_high_qps=64.0,
+    official_queries=270_336,
+    bound_ms=15.0,
+    percentile=0.99,
+    bare_rate=100.0,
+    searched_s=88.0,
+    notes=("the budget ended the search after 7 trials",),
+)
+
+
+@pytest.mark.parametrize(
+    ("length", "bare", "asked", "source"),
+    [
+        (Length.OFFICIAL, 101.0, 60.0, "auto: the searched rate"),
+        (Length.SHORT, 95.0, 55.0, "auto: the searched rate"),  # fewer queries forgive less
+        (Length.OFFICIAL, 80.0, 48.0, "times 0.8: the machine is slower now"),
+    ],
+)
+def test_server_asks_for_the_searched_rate(
+    tmp_path: Path, record: TunedRecord, sha: str, length: Length, bare: float, asked: float, source: str
+) -> None:
+    key = replace(record.key, scenario=Scenario.SERVER, suite=Suite.DATACENTER)
+    write_tuned(tmp_path, made(key, sha, server=SEARCHED, expected_qps=None))
+    run = spec(scenario=Scenario.SERVER, suite=Suite.DATACENTER, length=length)
+    used, _ = with_tuned(run, tmp_path, ())
+    plan = resolve(used)
+    open_ = base_settings(plan, open_task(plan, cache_dir()), Mode.PERFORMANCE)
+    filled = fill_open(open_, _Sut(), bare, None, used.tuned)  # type: ignore[arg-type]
+    assert filled.settings.target_qps == pytest.approx(asked)
+    assert source in filled.sources["target_qps"]
+    other, _ = with_tuned(replace(run, options={"batch": "4"}), tmp_path, ())
+    assert other.tuned is not None
+    assert other.tuned.server_qps is None  # that rate was another configuration's
+    smoke, _ = with_tuned(replace(run, length=Length.SMOKE), tmp_path, ())
+    assert smoke.tuned is not None
+    assert smoke.tuned.server_qps is None  # too few queries for a claim
+
+
+def test_a_searched_rate_is_shown_with_its_margin_and_what_is_out_of_reach_is_said(
+    record: TunedRecord,
+) -> None:
+    text = tuned_text(replace(record, server=SEARCHED), "x.json")
+    assert "60 queries/s, 3.2% below the limit of 62 (60.5 to 64); at short length 55" in text
+    assert "chance of 0.960" in text
+    assert "the budget ended the search" in text
+    beyond = replace(SEARCHED, rate_qps=0.0, limit_qps=0.0, best_latency_ms=31.5, open_bound_ms=40.0)
+    assert "none holds 15 ms: the best seen is 31.5 ms; open division: 40 ms" in tuned_text(
+        replace(record, server=beyond), "x.json"
+    )
 
 
 def flags(**changes: Any) -> dict[str, Any]:

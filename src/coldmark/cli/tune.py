@@ -123,7 +123,7 @@ def _one(spec: TuneSpec, root: Path, *, as_json: bool, dry_run: bool) -> None:
             record = None
         else:
             try:
-                record, path = tune(planned, root, on_trial=on_trial)
+                record, path = tune(planned, root, on_trial=on_trial, on_say=say)
             except NoneHolds as none:
                 click.echo(none_text(label, none), err=True)
                 sys.exit(EXIT_INVALID)

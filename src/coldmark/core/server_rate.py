@@ -34,6 +34,7 @@ class ServerRate:
     schema: int = SCHEMA
     rate_qps: float
     confidence: float  # that a run of official length at that rate would be VALID
+    short_qps: float | None = None  # the like for a run of short length, whose fewer queries forgive less
     limit_qps: float  # at which such a run would be VALID half of the time
     limit_low_qps: float  # 90 % interval of that limit
     limit_high_qps: float
@@ -42,6 +43,7 @@ class ServerRate:
     percentile: float  # share in (0, 1)
     trials: tuple[ServerTrial, ...] = ()
     searched_s: float = 0.0
+    bare_rate: float | None = None  # samples/s, median over the trials: what the machine was like
     best_latency_ms: float | None = None  # lowest seen at the percentile; only where no rate holds the bound
     open_bound_ms: float | None = None  # a scaled bound for the open division; likewise
     notes: tuple[str, ...] = ()  # what was noticed: a machine that changed, a budget that ended

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from coldmark.core.nouns import Finding, Measurement, Precision, Scenario, Suite
+from coldmark.core.server_rate import ServerRate
 
 SCHEMA = 1
 """Version of the tuned file's JSON form."""
@@ -79,6 +80,7 @@ class TunedRecord:
     ratio: Measurement | None  # of scores, best over default: above 1 is better
     accuracy: str  # how the best one's precision holds the gate
     expected_qps: float | None = None  # Offline: rate a run may expect [samples/s]
+    server: ServerRate | None = None  # Server: the rate searched for the best configuration
     trials: tuple[Trial, ...] = ()
     findings: tuple[Finding, ...] = ()
     left_out: tuple[str, ...] = ()
@@ -97,3 +99,5 @@ class TunedUse:
     when: str
     settings: dict[str, str]  # backend, precision and options that come from it
     expected_qps: float | None = None
+    server_qps: float | None = None  # to ask for, at the run's length
+    server_bare_rate: float | None = None  # samples/s of the machine when that was found

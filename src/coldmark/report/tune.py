@@ -9,6 +9,7 @@ from typing import Any
 from coldmark.core.codec import to_plain
 from coldmark.core.errors import ColdmarkError
 from coldmark.core.nouns import Measurement
+from coldmark.core.server_rate import ServerRate
 from coldmark.core.tuned import Trial, TunedRecord
 from coldmark.report.text import number, table
 
@@ -64,6 +65,7 @@ def tuned_text(record: TunedRecord, path: str) -> str:
         f"  value      {value_text(record.value)}",
         f"  default    {value_text(record.default_value)}  {record.default.name}",
         f"  ratio      {ratio_text(record.ratio)}  {OUTCOMES[record.outcome]}",
+        *([server_text(record.server)] if record.server else []),
         f"  accuracy   {record.accuracy or '-'}",
         f"  search     {len(record.trials)} trials in {record.took_s:.0f} s of {record.budget_s:g}: "
         + ", ".join(f"{n} {state}" for state, n in sorted(states.items())),
@@ -77,6 +79,25 @@ def tuned_text(record: TunedRecord, path: str) -> str:
         f"{key.machine.memory_gib} GiB; load average {load:.1f}",
         f"  kept       {record.id}, {record.when}  {path}",
         f"  used by    coldmark run {key.workload} --scenario {key.scenario}  (not with --untuned)",
+    ]
+    return "\n".join(lines)
+
+
+def server_text(found: ServerRate) -> str:
+    """The searched rate with its margin and how sure it is, or that no rate holds the bound."""
+    if not found.reachable:
+        open_bound = f"; open division: {found.open_bound_ms:g} ms" if found.open_bound_ms else ""
+        return (
+            f"  rate       none holds {found.bound_ms:g} ms: the best seen is "
+            f"{number(found.best_latency_ms or 0.0)} ms{open_bound}"
+        )
+    short = f"; at short length {number(found.short_qps)}" if found.short_qps else ""
+    lines = [
+        f"  rate       {number(found.rate_qps)} queries/s, {found.margin:.1%} below the limit of "
+        f"{number(found.limit_qps)} ({number(found.limit_low_qps)} to {number(found.limit_high_qps)}){short}",
+        f"             VALID at official length with a chance of {found.confidence:.3f}; "
+        f"{len(found.trials)} trials in {found.searched_s:.0f} s",
+        *(f"             {note}" for note in found.notes),
     ]
     return "\n".join(lines)
 

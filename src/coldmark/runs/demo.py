@@ -84,7 +84,7 @@ def tuned_end(
         calibration, _ = calibrate(CalibrateSpec(run=plain), cache_dir(), say)
         chosen = calibration.chosen.precision if calibration.chosen else Precision.FP32
         wanted = TuneSpec(run=plain, backend=backend, precision=chosen, budget_s=BUDGET_S)
-        tune(plan_tune(wanted, on_say=say), root, on_trial=on_trial)
+        tune(plan_tune(wanted, on_say=say), root, on_trial=on_trial, on_say=say)
     with progress(f"{label} untuned") as on_tick:
         untuned, first = execute(replace(plain, modes=(Mode.PERFORMANCE,)), root, on_tick=on_tick)
     spec, _ = with_tuned(replace(plain, precision=chosen), root, {"backend", "precision"})

@@ -7,6 +7,7 @@ import numpy as np
 from coldmark.core.nouns import Scenario
 from coldmark.core.settings import SourcedSettings
 from coldmark.core.sut import SystemUnderTest
+from coldmark.core.tuned import TunedUse
 from coldmark.runs.resolve import AUTO
 from coldmark.stats.queueing import Service, highest_rate
 
@@ -32,6 +33,9 @@ TUNED_AGREE = 1.25
 TUNED_MARGIN = 1.1
 """The margin over the higher of two readings that agree."""
 
+SLOWER = 0.9
+"""Share of the bare rate of the search below which a machine counts as slower now."""
+
 OFFLINE_MARGIN = 1.2
 """How much faster than measured Offline is expected to be. LoadGen sizes its one query by it, and a query
 answered before the minimum duration is over makes the run INVALID, whatever slowed the measurement down."""
@@ -48,12 +52,12 @@ def fill_open(
     sut: SystemUnderTest,
     bare_rate: float,
     known_qps: float | None = None,
-    tuned_qps: float | None = None,
+    tuned: TunedUse | None = None,
 ) -> SourcedSettings:
     """Settings with every open rate or expected latency set from the bare rate [samples/s].
 
-    `known_qps` is a Server rate that an earlier test of the same run found; `tuned_qps` an Offline rate that
-    tuning read for this configuration.
+    `known_qps` is a Server rate that an earlier test of the same run found; `tuned` has what tuning found for
+    this configuration.
     """
     settings = sourced.settings
     scenario = settings.scenario
@@ -62,11 +66,14 @@ def fill_open(
         expected = int(max(samples / bare_rate * NAIVE_MARGIN, QUERY_FLOOR_S / 2) * 1e9)
         return sourced.override(AUTO, expected_latency_ns=expected)
     if scenario is Scenario.OFFLINE and settings.target_qps is None:
-        rate, how = offline_rate(bare_rate, tuned_qps)
+        rate, how = offline_rate(bare_rate, tuned.expected_qps if tuned else None)
         return sourced.override(how, target_qps=float(f"{rate:.6g}"))
     if scenario is Scenario.SERVER and settings.target_qps is None:
         if known_qps is not None:
             return sourced.override("the performance test of this run", target_qps=known_qps)
+        if tuned and tuned.server_qps:
+            rate, how = tuned_server_rate(tuned.server_qps, tuned.server_bare_rate, bare_rate)
+            return sourced.override(how, target_qps=float(f"{rate:.6g}"))
         rate, how = server_rate(
             sut,
             (settings.target_latency_ns or 0) * 1e-9,
@@ -86,6 +93,16 @@ def offline_rate(bare_rate: float, tuned_qps: float | None) -> tuple[float, str]
     if tuned_qps and 1 / TUNED_AGREE <= tuned_qps / bare_rate <= TUNED_AGREE:
         return max(bare_rate, tuned_qps) * TUNED_MARGIN, "auto: the tuned rate, checked by the bare rate"
     return bare_rate * OFFLINE_MARGIN, AUTO
+
+
+def tuned_server_rate(qps: float, then: float | None, now: float) -> tuple[float, str]:
+    """A searched rate [queries/s], less where the bare rate `now` says the machine is slower than `then`."""
+    if then and now < then * SLOWER:
+        return (
+            qps * now / then,
+            f"auto: the searched rate, times {now / then:.3g}: the machine is slower now",
+        )
+    return qps, "auto: the searched rate"
 
 
 def server_rate(

@@ -62,6 +62,7 @@ class Goal:
     percentile: float  # share in (0, 1)
     least_queries: int  # of an official run
     duration_s: float  # of an official run
+    short: tuple[int, float] | None = None  # the same of a run of short length
     confidence: float = 0.95
 
     @property
@@ -295,10 +296,14 @@ class _Hunt:
                 f"{MOVED:.0%}): they count a quarter; run again with nothing else on it"
             )
         half = self._sure(posterior, 0.5)
+        bare = [r for t in trials for r in (t.bare_before, t.bare_after) if r]
+        short = posterior.rate_at(self._goal.confidence, *self._goal.short) if self._goal.short else None
         ratio = half / posterior.limit(0.5)  # early stopping asks for a little more than the percentile
         return ServerRate(
             rate_qps=rate,
             confidence=posterior.chance_valid(rate, queries),
+            short_qps=min(rate, _five_digits_down(short)) if short else None,
+            bare_rate=float(np.median(bare)) if bare else None,
             limit_qps=half,
             limit_low_qps=posterior.limit(0.05) * ratio,
             limit_high_qps=posterior.limit(0.95) * ratio,

@@ -15,12 +15,13 @@ import numpy as np
 
 from coldmark.core.codec import from_plain, read_json
 from coldmark.core.errors import ConfigError
-from coldmark.core.nouns import Mode, Scenario
+from coldmark.core.nouns import Length, Mode, Scenario
 from coldmark.core.record import RunSpec
 from coldmark.core.server_rate import ServerRate
 from coldmark.core.settings import SourcedSettings
 from coldmark.loadgen.child import OUTCOME
 from coldmark.loadgen.log import DETAIL, parse_detail
+from coldmark.rules.book import load_length
 from coldmark.runs.execute import run_child
 from coldmark.runs.rate_search import Goal, Observed, OnTrial, play, search
 from coldmark.runs.resolve import Plan, base_settings, open_task, resolve
@@ -81,11 +82,14 @@ class _Trials:
         task = open_task(self._plan, cache_dir())
         self._settings = base_settings(self._plan, task, Mode.PERFORMANCE)
         s, book = self._settings.settings, plan.rule.book
+        short = replace(plan, spec=replace(plan.spec, length=Length.SHORT), length=load_length(Length.SHORT))
+        t = base_settings(short, task, Mode.PERFORMANCE).settings
         self.goal = Goal(
             bound_s=(s.target_latency_ns or 0) / 1e9,
             percentile=s.target_latency_percentile or book.percentile,
             least_queries=book.min_query_count,
             duration_s=book.min_duration_ms / 1000,
+            short=(t.min_query_count, t.min_duration_ms / 1000),
         )
 
     def probe(self) -> tuple[Service, float]:

@@ -12,11 +12,13 @@ from pathlib import Path
 import psutil
 
 from coldmark.core.errors import ConfigError, Interrupted
-from coldmark.core.nouns import Precision, Scenario
+from coldmark.core.nouns import Finding, Precision, Scenario, Severity
 from coldmark.core.record import RunSpec
+from coldmark.core.server_rate import ServerTrial
 from coldmark.core.tuned import Trial, TunedKey, TunedRecord
 from coldmark.runs.execute import software_versions
 from coldmark.runs.resolve import Plan, open_task, option_groups, resolve
+from coldmark.runs.server_search import find_server_rate
 from coldmark.runs.tune_bench import Opener, Room
 from coldmark.runs.tune_gate import Gates
 from coldmark.runs.tune_search import Effort, Found, NothingHolds, OnTrial, Search, World
@@ -25,6 +27,9 @@ from coldmark.runs.tuned import model_sha256, task_options, this_machine
 from coldmark.store.tuned import tuned_id, write_tuned
 from coldmark.workloads.cache import cache_dir
 from coldmark.workloads.task import Task
+
+RATE_SHARE = 0.5
+"""Share of a Server budget that searches the rate, once the configuration is found."""
 
 MEMORY_SHARE = 0.6
 """Share of the machine's memory that one configuration may take: the reference stays open beside it."""
@@ -134,9 +139,12 @@ def tune_key(spec: TuneSpec) -> TunedKey:
     )
 
 
-def tune(planned: TunePlan, root: Path, *, on_trial: OnTrial | None = None) -> tuple[TunedRecord, Path]:
+def tune(
+    planned: TunePlan, root: Path, *, on_trial: OnTrial | None = None, on_say: OnSay | None = None
+) -> tuple[TunedRecord, Path]:
     """Search, and keep the best. Raises NoneHolds, ConfigError, RunError, or what the default ended with."""
     spec, plan = planned.spec, planned.plan
+    server = plan.spec.scenario is Scenario.SERVER
     load = os.getloadavg()
     search = Search(
         space=planned.space,
@@ -144,7 +152,7 @@ def tune(planned: TunePlan, root: Path, *, on_trial: OnTrial | None = None) -> t
             open=_opener(planned), clock=time.monotonic, pause=time.sleep, load=lambda: os.getloadavg()
         ),
         effort=Effort(
-            budget_s=spec.budget_s,
+            budget_s=spec.budget_s * (1 - RATE_SHARE if server else 1),
             slice_s=spec.slice_s,
             seed=spec.seed,
             drift=spec.drift,
@@ -155,14 +163,43 @@ def tune(planned: TunePlan, root: Path, *, on_trial: OnTrial | None = None) -> t
     )
     try:
         found = search.run()
+        record = _record(planned, found, load)
+        if server:
+            record = _with_rate(planned, record, on_say)
     except NothingHolds as nothing:
         raise NoneHolds(nothing.reasons, nothing.trials) from None
     except KeyboardInterrupt:
         raise Interrupted(
             "stopped by the user", hint="nothing was kept; what was tuned before still holds"
         ) from None
-    record = _record(planned, found, load)
     return record, write_tuned(root, record)
+
+
+def _with_rate(planned: TunePlan, record: TunedRecord, on_say: OnSay | None) -> TunedRecord:
+    """With the highest rate of the best configuration that is sure to be VALID, by LoadGen itself."""
+    best, run, started = record.best, planned.plan.spec, time.monotonic()
+    options = {k: v for k, v in run.options.items() if not _is_backends(k, planned.plan)} | best.options
+    what = replace(run, backend=best.backend, precision=best.precision, options=options)
+
+    def say(trial: ServerTrial) -> None:
+        if on_say:
+            on_say(
+                f"Server rate: {trial.rate_qps:.5g} queries/s for {trial.seconds:.0f} s, "
+                f"{trial.over} of {trial.queries} late"
+            )
+
+    try:
+        found = find_server_rate(what, budget_s=RATE_SHARE * planned.spec.budget_s, on_trial=say)
+    except ConfigError as error:
+        finding = Finding(
+            rule="tune.server_rate",
+            severity=Severity.WARNING,
+            subject=error.where or "--budget",
+            expected="a searched rate",
+            found=f"{error.message}; a run finds a lower one by itself",
+        )
+        return replace(record, findings=(*record.findings, finding))
+    return replace(record, server=found, took_s=record.took_s + time.monotonic() - started)
 
 
 UNITS = {Scenario.OFFLINE: "samples/s", Scenario.SERVER: "queries/s"}

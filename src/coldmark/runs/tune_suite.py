@@ -84,7 +84,7 @@ def tune_all(
 
 def _tuned(line: TuneLine, spec: TuneSpec, root: Path, ticks: Ticks) -> TuneLine:
     try:
-        record, _ = tune(plan_tune(spec, on_say=ticks.say), root, on_trial=ticks.on_trial)
+        record, _ = tune(plan_tune(spec, on_say=ticks.say), root, on_trial=ticks.on_trial, on_say=ticks.say)
     except Interrupted:
         raise
     except RunError as error:

@@ -14,8 +14,9 @@ import psutil
 from coldmark.backends import BACKENDS
 from coldmark.backends.build import processors
 from coldmark.core.errors import ColdmarkError
-from coldmark.core.nouns import Scenario
+from coldmark.core.nouns import Length, Scenario
 from coldmark.core.record import RunSpec
+from coldmark.core.server_rate import ServerRate
 from coldmark.core.sut import Model, Pipeline
 from coldmark.core.tuned import Machine, TunedRecord, TunedUse
 from coldmark.runs.resolve import open_task, option_groups, resolve
@@ -136,6 +137,12 @@ def change(record: TunedRecord, spec: RunSpec) -> str:
     return ""
 
 
+def _searched(found: ServerRate, length: Length) -> dict[str, float | None]:
+    """The rate to ask for in a run of a length; none for one too short for early stopping to say much."""
+    by_length = {Length.OFFICIAL: found.rate_qps or None, Length.SHORT: found.short_qps}
+    return {"server_qps": by_length.get(length), "server_bare_rate": found.bare_rate}
+
+
 def _again(record: TunedRecord) -> str:
     return f"to tune again: coldmark tune {record.key.workload} --scenario {record.key.scenario.value}"
 
@@ -164,5 +171,6 @@ def _applied(record: TunedRecord, spec: RunSpec) -> RunSpec:
                 **settings,
             },
             expected_qps=None if own else record.expected_qps,
+            **({} if own or not record.server else _searched(record.server, spec.length)),
         ),
     )

@@ -78,8 +78,7 @@ def _run(child: Child, job: Job, directory: Path) -> dict[str, Any]:
         service = service_times(sut)
         plain = {"batch_s": service.batch_s, "noise": service.noise.tolist(), "servers": service.servers}
         write_whole(directory / SERVICE, dump_json(plain))
-    tuned = plan.spec.tuned.expected_qps if plan.spec.tuned else None
-    sourced = fill_open(sourced, sut, before, job.known_qps, tuned)
+    sourced = fill_open(sourced, sut, before, job.known_qps, plan.spec.tuned)
     write_whole(directory / "settings.json", dump_json(sourced))
     child.progress.set("patience_ms", int(1000 * STALL_BATCHES * _batch_s(sut, before)))
     child.progress.set("expected", _expected_samples(plan, task, job.mode, sourced))
