@@ -149,8 +149,6 @@ class Search:
         try:
             with opened(self.plan, self.task, model, made.precision, made.floating) as bare:
                 judged = self._judged(bare, made)
-                if judged.note:
-                    return judged
                 self.say(f"{made.name}: rate against FP32")
                 ratios = speeds(self._base, bare, self.plan.harness.bare_s / 3)
         except BackendError as error:
