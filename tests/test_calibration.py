@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import onnx
@@ -25,7 +25,7 @@ from coldmark.core.record import RunRecord, RunSpec
 from coldmark.runs.calibrate import _compared
 from coldmark.runs.calibrate_capture import Reservoir, drawn
 from coldmark.runs.calibrate_layers import ranked
-from coldmark.runs.calibrate_search import choice, grouped
+from coldmark.runs.calibrate_search import Search, choice, grouped
 from coldmark.runs.calibrated import digests
 from coldmark.runs.quantise import METHODS, Ask, named
 from coldmark.store.calibrations import find_calibration, keep, list_calibrations, read_calibration
@@ -196,6 +196,47 @@ def test_where_int8_fails_bf16_is_the_way_back_and_without_it_nothing_is_chosen(
 
 def test_layers_are_grouped_by_network() -> None:
     assert grouped([("a", "x"), ("b", "y"), ("a", "z")]) == {"a": ("x", "z"), "b": ("y",)}
+
+
+class Pretended(Search):
+    """A search whose candidates hold the gate once so many layers are left out."""
+
+    needed = 0
+    tried: ClassVar[list[int]] = []
+
+    def _worst_first(self, made: Candidate) -> list[tuple[str, str]]:
+        return [("model", f"layer{at}") for at in range(40)]
+
+    def _try(self, method: str, excluded: dict[str, tuple[str, ...]]) -> list[Candidate]:
+        made = point(method, 2.0, 79.9, len(excluded["model"]) >= self.needed, excluded=excluded)
+        self.tried.append(made.left_out)
+        self.front.append(made)
+        return [made]
+
+
+@given(st.integers(1, 39))
+def test_as_few_layers_as_hold_the_gate_are_left_in_floating_point(needed: int) -> None:
+    failed = point("q1", 3.0, 70.0, False)
+    nothing: Any = SimpleNamespace()
+    search = Pretended(
+        plan=nothing,
+        task=nothing,
+        recipe=nothing,
+        captured={},
+        paths={},
+        methods=(),
+        place=Path(),
+        say=lambda text: None,
+        front=[FP32, failed],
+        _files={failed.name: {}},
+    )
+    Pretended.needed, Pretended.tried = needed, []
+    search._without_layers()
+    best = choice(search.front)
+    assert len(Pretended.tried) <= 10
+    if needed <= 32:
+        assert best is not None
+        assert best.left_out == needed
 
 
 def some_task(name: str, samples: int, first: int, overlap: str = "") -> Any:

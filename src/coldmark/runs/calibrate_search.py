@@ -237,7 +237,7 @@ def choice(front: Sequence[Candidate]) -> Candidate | None:
         return None
     best = max(fits, key=lambda c: c.speed or 0.0)
     alike = [c for c in fits if c.precision is best.precision and _same_speed(c, best)]
-    return max(alike, key=lambda c: (c.accuracy or 0.0, c.speed or 0.0))
+    return max(alike, key=lambda c: (c.accuracy or 0.0, c.speed or 0.0, -c.left_out))
 
 
 def _same_speed(one: Candidate, best: Candidate) -> bool:
