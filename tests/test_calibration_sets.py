@@ -17,7 +17,12 @@ import test_resnet50 as resnet50_forms
 import test_retinanet as retinanet_forms
 import test_rnnt as rnnt_forms
 import unet3d_files as unet3d_forms
+from coldmark.core.calibration import Calibration, Quantisation
 from coldmark.core.errors import ConfigError, DataError
+from coldmark.core.nouns import Precision, Scenario, Suite
+from coldmark.core.record import RunSpec
+from coldmark.runs.calibrated import CalibrationOptions, command, digests, network_paths, with_calibration
+from coldmark.store.calibrations import keep
 from coldmark.workloads.bert import calibration as bert_calibration
 from coldmark.workloads.bert.mini import mini_file as bert_mini
 from coldmark.workloads.bert.passages import draw as draw_passage
@@ -205,6 +210,53 @@ def test_official_files_without_a_list_say_what_is_needed(images: dict[str, Path
     assert task.calibration is not None
     with pytest.raises(ConfigError, match=r"needs calibration\.list"):
         task.calibration()
+
+
+def test_a_calibration_on_scored_samples_is_a_doubt_of_every_run(tmp_path: Path) -> None:
+    task = _open("bert-99")
+    assert task.model is not None
+    models = digests(network_paths(task.model))
+    clause = "MLPerf Inference v2.1, calibration/SQuAD-v1.1/bert_calibration_features.txt"
+    network = tmp_path / "bert.onnx"
+    network.write_bytes(b"INT8")
+    made = Calibration(
+        id="0123456789abcdef",
+        workload="bert-99",
+        model="mini",
+        backend="openvino",
+        models=models,
+        ratio=0.99,
+        aim=None,
+        front=(),
+        chosen=None,
+        quantisation=Quantisation(
+            id="0123456789abcdef",
+            method="nncf-mixed",
+            floating=Precision.FP32,
+            excluded={},
+            networks={"bert": hashlib.sha256(b"INT8").hexdigest()},
+            set_name="squad-calibration",
+            set_sha256="",
+            samples=100,
+            made_with={},
+            overlap=clause,
+        ),
+        reason="",
+        made="2026-11-23T00:00:00+00:00",
+        seconds=1.0,
+    )
+    keep(tmp_path / "cache", made, {"bert": network})
+    run = RunSpec(
+        workload="bert-99",
+        scenario=Scenario.OFFLINE,
+        suite=Suite.EDGE,
+        backend="openvino",
+        precision=Precision.INT8,
+        options={"vocab.path": "v.txt", "calibration.list": "l.txt", "calibration.id": "x"},
+    )
+    quantised = with_calibration(task, run, CalibrationOptions(), tmp_path / "cache")
+    assert quantised.warnings == (f"calibrated on samples that are scored on too, as {clause}",)
+    assert command(run) == "coldmark calibrate bert-99 --set vocab.path=v.txt --set calibration.list=l.txt"
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,7 @@ class Quantisation:
     set_sha256: str
     samples: int
     made_with: dict[str, str]  # versions
+    overlap: str = ""  # the clause by which calibration samples may be scored on too
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -179,6 +179,7 @@ def _noted(asked: _Asked, found: Found, used: int, seconds: float) -> Calibratio
             set_sha256=asked.set_sha256,
             samples=used,
             made_with=asked.made_with,
+            overlap=asked.calibration.overlap,
         )
     return Calibration(
         id=asked.id,

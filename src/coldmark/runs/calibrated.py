@@ -88,7 +88,10 @@ def with_calibration(task: Task, spec: RunSpec, options: CalibrationOptions, cac
             hint=f"--precision {instead}, or calibrate in another way: {command(spec)} --method NAME",
         )
     files = {name: network_file(cache, found.id, name) for name in found.quantisation.networks}
-    return replace(task, model=replaced(task.model, files), quantised=found.quantisation)
+    doubts = task.warnings
+    if found.quantisation.overlap:
+        doubts += (f"calibrated on samples that are scored on too, as {found.quantisation.overlap}",)
+    return replace(task, model=replaced(task.model, files), quantised=found.quantisation, warnings=doubts)
 
 
 def _matching(task: Task, spec: RunSpec, models: Mapping[str, str], cache: Path) -> Calibration:
@@ -118,6 +121,6 @@ def command(spec: RunSpec) -> str:
     if spec.backend != "openvino":
         words += ["--backend", spec.backend]
     for key, value in spec.options.items():
-        if key.startswith(("model.", "data.")):
+        if key.startswith(("model.", "data.", "vocab.", "calibration.")) and key != "calibration.id":
             words += ["--set", f"{key}={value}"]
     return " ".join(words)
