@@ -149,8 +149,6 @@ class Search:
         try:
             with opened(self.plan, self.task, model, made.precision, made.floating) as bare:
                 judged = self._judged(bare, made)
-                if judged.note:
-                    return judged
                 self.say(f"{made.name}: rate against FP32")
                 ratios = speeds(self._base, bare, self.plan.harness.bare_s / 3)
         except BackendError as error:
@@ -239,7 +237,7 @@ def choice(front: Sequence[Candidate]) -> Candidate | None:
         return None
     best = max(fits, key=lambda c: c.speed or 0.0)
     alike = [c for c in fits if c.precision is best.precision and _same_speed(c, best)]
-    return max(alike, key=lambda c: (c.accuracy or 0.0, c.speed or 0.0))
+    return max(alike, key=lambda c: (c.accuracy or 0.0, c.speed or 0.0, -c.left_out))
 
 
 def _same_speed(one: Candidate, best: Candidate) -> bool:

@@ -47,6 +47,7 @@ METHODS = Catalogue(
             "quantise_nncf:performance", "NNCF, symmetric activations, fast bias correction"
         ),
         "nncf-mixed": _entry("quantise_nncf:mixed", "NNCF, asymmetric activations, fast bias correction"),
+        "nncf-extremes": _entry("quantise_nncf:extremes", "NNCF, symmetric activations, ranges by extremes"),
         "nncf-mixed-bias": _entry(
             "quantise_nncf:mixed_bias", "NNCF, asymmetric activations, bias corrected layer by layer"
         ),
@@ -61,8 +62,8 @@ FIRST = ("nncf-performance", "nncf-mixed")
 """Tried always."""
 
 FURTHER: dict[str, tuple[str, ...]] = {
-    "openvino": ("nncf-mixed-bias", "ort-static"),
-    "onnxruntime": ("ort-static", "ort-dynamic", "nncf-mixed-bias"),
+    "openvino": ("nncf-extremes", "nncf-mixed-bias", "ort-static"),
+    "onnxruntime": ("nncf-extremes", "ort-static", "ort-dynamic", "nncf-mixed-bias"),
 }
 """By backend: tried where none of the first holds the gate."""
 

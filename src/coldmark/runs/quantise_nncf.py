@@ -25,7 +25,9 @@ def import_nncf() -> Any:
     os.environ.setdefault("NNCF_CI", "1")
     if "nncf" not in sys.modules:
         sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
-    import nncf
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import nncf
 
     nncf.set_log_level(logging.ERROR)
     return nncf
@@ -46,8 +48,16 @@ def mixed_bias(ask: Ask) -> None:
     _quantise(ask, "MIXED", fast_bias_correction=False)
 
 
-def _quantise(ask: Ask, preset: str, *, fast_bias_correction: bool = True) -> None:
+def extremes(ask: Ask) -> None:
+    """Activations range over all that was seen; else over the mean of each sample's extremes, which cuts."""
+    _quantise(ask, "PERFORMANCE", extremes=True)
+
+
+def _quantise(ask: Ask, preset: str, *, fast_bias_correction: bool = True, extremes: bool = False) -> None:
     nncf = import_nncf()
+    from nncf.quantization.range_estimator import RangeEstimatorParameters, RangeEstimatorParametersSet
+
+    ranges = RangeEstimatorParametersSet.MINMAX if extremes else RangeEstimatorParameters()
     model = named(ask.source)
     try:
         with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
@@ -59,6 +69,9 @@ def _quantise(ask: Ask, preset: str, *, fast_bias_correction: bool = True) -> No
                 preset=nncf.QuantizationPreset[preset],
                 model_type=nncf.ModelType.TRANSFORMER if ask.transformer else None,
                 fast_bias_correction=fast_bias_correction,
+                advanced_parameters=nncf.AdvancedQuantizationParameters(
+                    activations_range_estimator_params=ranges
+                ),
                 ignored_scope=nncf.IgnoredScope(
                     names=list(ask.exclude), patterns=list(ask.keep), validate=False
                 ),

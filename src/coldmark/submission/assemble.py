@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 
+from coldmark.core.calibration import Quantisation
 from coldmark.core.errors import DataError
 from coldmark.core.nouns import Scenario
 from coldmark.core.record import RunRecord
@@ -73,10 +74,28 @@ def implementation(record: RunRecord, facts: Mapping[str, str]) -> dict[str, str
 def calibration_text(record: RunRecord) -> str:
     """calibration_process.adoc: what was done to reach the arithmetic of the run."""
     precision = record.spec.precision.value
+    if record.quantised is not None:
+        return _quantised_text(record, record.quantised)
     return (
         "= Calibration and weights\n\n"
         f"The model was run in {precision} by {record.spec.backend}. No calibration was done: weights and "
         f"activations are computed in {precision}, and no integer quantisation takes part.\n"
+    )
+
+
+def _quantised_text(record: RunRecord, used: Quantisation) -> str:
+    made_with = ", ".join(f"{name} {version}" for name, version in sorted(used.made_with.items()))
+    files = "".join(f"- {name}: sha256 {digest}\n" for name, digest in sorted(used.networks.items()))
+    left = "".join(f"- {name}: {', '.join(nodes)}\n" for name, nodes in sorted(used.excluded.items()))
+    return (
+        "= Calibration and weights\n\n"
+        f"Weights and activations were quantised to INT8 after training, by the method {used.method} "
+        f"({made_with}), without any retraining; {record.spec.backend} computes what is not quantised in "
+        f"{used.floating.value}.\n\n"
+        f"Ranges of the activations come from {used.samples} samples of {used.set_name} "
+        f"(sha256 of the set {used.set_sha256}).\n\n"
+        f"Quantised networks:\n\n{files}"
+        + (f"\nLayers left in floating point to hold the accuracy:\n\n{left}" if left else "")
     )
 
 
