@@ -22,7 +22,7 @@ check: $(VENV)/.dev
 
 # The lock that makes two installs agree; needs uv.
 lock:
-	uv pip compile --universal --python-version 3.11 --upgrade --extra onnxruntime --extra plots --extra dev \
+	uv pip compile --universal --python-version 3.11 --upgrade --extra plots --extra dev \
 		--no-annotate --custom-compile-command 'make lock' pyproject.toml --output-file constraints.txt
 
 $(VENV)/.run: pyproject.toml constraints.txt
