@@ -36,7 +36,7 @@ DETECTIONS = ("boxes", "scores", "labels")
 NETWORK = "detector"
 
 RECIPE = Recipe(methods=("ort-static",))
-"""Ranges by the extremes of all samples hold the gate; NNCF's lose 4 % of mAP, most in the two heads."""
+"""Ranges by the extremes of all samples hold the gate; NNCF's lose 4 % of mAP, mostly in the heads."""
 LARGE_RECIPE = Recipe(methods=("nncf-performance",), samples=32)
 """Images of 800 pixels: 8 MB and a second of work each."""
 

@@ -17,7 +17,7 @@ from coldmark.workloads.unet3d.windows import Call, Segmenter
 
 NAME = "unet3d"
 RECIPE = Recipe(methods=("nncf-performance", "nncf-mixed"), samples=200)
-"""Zero points in the activations cost 1.5 % of the score here. Of so many cases as many windows are kept."""
+"""Without zero points more of the score is left. Of so many cases as many windows are kept."""
 LARGE_RECIPE = Recipe(methods=("nncf-performance",), samples=8)
 """Windows of 128 voxels: 8 MB and a second of work each, and memory for all layers of one of them."""
 MAX_WINDOW = 512
