@@ -17,7 +17,7 @@ from common import machine, parser, report, run, spec
 from coldmark.core.nouns import Length, Scenario
 from coldmark.core.record import RunSpec
 from coldmark.core.server_rate import ServerTrial
-from coldmark.runs.server_search import find_server_rate
+from coldmark.runs.tuning.server_rate import find_server_rate
 
 WORKLOADS = ("resnet50", "retinanet", "rnnt", "bert-99", "dlrm-99")
 

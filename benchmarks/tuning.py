@@ -27,8 +27,8 @@ from coldmark.core.record import RunSpec
 from coldmark.core.sut import Model
 from coldmark.core.tuned import Configuration, TunedRecord
 from coldmark.runs.resolve import open_task, resolve
-from coldmark.runs.tune import TuneSpec, plan_tune, tune
-from coldmark.runs.tune_bench import Opener, Room
+from coldmark.runs.tuning.bench import Opener, Room
+from coldmark.runs.tuning.make import TuneSpec, plan_tune, tune
 from coldmark.workloads.cache import cache_dir
 from coldmark.workloads.task import Task
 

@@ -19,7 +19,7 @@ from typing import Any
 from coldmark.core.calibration import Calibration, Candidate
 from coldmark.core.nouns import Length, Mode, Precision, Scenario, Suite
 from coldmark.core.record import RunSpec
-from coldmark.runs.calibrate import CalibrateSpec, calibrate
+from coldmark.runs.calibration.make import CalibrateSpec, calibrate
 from coldmark.runs.execute import execute, software_versions
 from coldmark.runs.resolve import resolve
 from coldmark.store.rundir import write_whole

@@ -22,12 +22,12 @@ from coldmark.core.calibration import Aim, Calibration, Candidate, Quantisation
 from coldmark.core.errors import BackendError, ConfigError, DataError
 from coldmark.core.nouns import Length, Precision, Scenario, Suite
 from coldmark.core.record import RunRecord, RunSpec
-from coldmark.runs.calibrate import _compared
-from coldmark.runs.calibrate_capture import Reservoir, drawn
-from coldmark.runs.calibrate_layers import ranked
-from coldmark.runs.calibrate_search import Search, choice, grouped
 from coldmark.runs.calibrated import digests
-from coldmark.runs.quantise import METHODS, Ask, named
+from coldmark.runs.calibration.capture import Reservoir, drawn
+from coldmark.runs.calibration.layers import ranked
+from coldmark.runs.calibration.make import _compared
+from coldmark.runs.calibration.methods import METHODS, Ask, named
+from coldmark.runs.calibration.search import Search, choice, grouped
 from coldmark.store.calibrations import find_calibration, keep, list_calibrations, read_calibration
 from coldmark.submission.assemble import calibration_text
 from conftest import SMALL
@@ -366,7 +366,7 @@ def test_a_gate_that_nothing_meets_ends_with_3_and_shows_the_front(
     none = replace(
         kept(tmp_path / "cache"), chosen=None, quantisation=None, reason="no INT8 model holds 79.2"
     )
-    monkeypatch.setattr("coldmark.runs.calibrate.calibrate", lambda *args: (none, False))
+    monkeypatch.setattr("coldmark.runs.calibration.make.calibrate", lambda *args: (none, False))
     found = CliRunner().invoke(calibrate, ["resnet50"])
     assert found.exit_code == 3
     assert "rate over FP32" in found.output

@@ -21,7 +21,13 @@ from coldmark.core.calibration import Calibration, Quantisation
 from coldmark.core.errors import ConfigError, DataError
 from coldmark.core.nouns import Precision, Scenario, Suite
 from coldmark.core.record import RunSpec
-from coldmark.runs.calibrated import CalibrationOptions, command, digests, network_paths, with_calibration
+from coldmark.runs.calibrated import (
+    CalibrationOptions,
+    command,
+    digests,
+    network_paths,
+    with_calibration,
+)
 from coldmark.store.calibrations import keep
 from coldmark.workloads.bert import calibration as bert_calibration
 from coldmark.workloads.bert.mini import mini_file as bert_mini

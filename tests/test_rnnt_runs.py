@@ -78,7 +78,7 @@ def test_the_heldout_set_is_the_one_the_reference_was_measured_on() -> None:
 
 
 def test_calibration_utterances_are_a_library_of_their_own(tmp_path: Path) -> None:
-    audio = calibration(3, tmp_path)
+    audio = calibration(tmp_path, 3)
     audio.load(np.arange(3))
     assert np.array_equal(audio.waveform(2), draw(CALIBRATION_SEED, 2)[0])
 

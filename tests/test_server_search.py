@@ -16,9 +16,9 @@ from coldmark.core.errors import ConfigError
 from coldmark.core.nouns import Mode, Scenario, Suite
 from coldmark.core.record import RunSpec
 from coldmark.core.server_rate import ServerRate
-from coldmark.runs.rate_search import Goal, Observed, play, search
 from coldmark.runs.resolve import resolve
-from coldmark.runs.server_search import _Trials, find_server_rate
+from coldmark.runs.tuning.rate_search import Goal, Observed, play, search
+from coldmark.runs.tuning.server_rate import _Trials, find_server_rate
 from coldmark.stats.early_stopping import most_over
 from coldmark.stats.queueing import Service, observed_service
 from coldmark.stats.tail_fit import Posterior, Tail, design_effect, logit, shape_of, straight

@@ -12,8 +12,8 @@ from coldmark.backends.space import Axis, SpaceRequest, batches, delays, shares
 from coldmark.core.errors import ConfigError, RunError
 from coldmark.core.nouns import Precision, Scenario
 from coldmark.core.tuned import Configuration
-from coldmark.runs.tune_search import NothingHolds
-from coldmark.runs.tune_space import Branch, Space
+from coldmark.runs.tuning.search import NothingHolds
+from coldmark.runs.tuning.space import Branch, Space
 from coldmark.stats.repeats import mean_interval, ratio_interval, spread
 from tune_world import Machine, broken, flat, search, space, surface, values
 

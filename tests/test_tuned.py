@@ -27,10 +27,10 @@ from coldmark.runs import tuned as tuned_module
 from coldmark.runs.rate import fill_open
 from coldmark.runs.resolve import base_settings, open_task, resolve
 from coldmark.runs.suite import plan_suite
-from coldmark.runs.tune import TuneSpec, plan_tune, tune_key
-from coldmark.runs.tune_space import ROWS_BATCH
-from coldmark.runs.tune_suite import plan_suite_tuning
 from coldmark.runs.tuned import model_sha256, this_machine, with_tuned
+from coldmark.runs.tuning.make import TuneSpec, plan_tune, tune_key
+from coldmark.runs.tuning.space import ROWS_BATCH
+from coldmark.runs.tuning.suite import plan_suite_tuning
 from coldmark.store.tuned import find_tuned, forget_tuned, list_tuned, tuned_id, write_tuned
 from coldmark.workloads.cache import cache_dir
 
@@ -413,7 +413,7 @@ def test_what_cannot_be_tuned_is_refused(changes: dict[str, Any], message: str) 
 def test_a_precision_that_misses_its_gate_is_left_out_with_its_figures(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from coldmark.runs.tune_gate import Gates
+    from coldmark.runs.tuning.gate import Gates
 
     def measured(self: Gates, backend: str, precision: Precision) -> dict[str, Any]:
         return {"metric": "acc", "value": 50.0, "unit": "%", "target": 82.6}

@@ -12,8 +12,8 @@ from coldmark.backends.space import Axis
 from coldmark.core.errors import BackendError, ColdmarkError
 from coldmark.core.nouns import Precision
 from coldmark.core.tuned import Configuration
-from coldmark.runs.tune_search import Effort, Found, Infeasible, Reading, Search, World
-from coldmark.runs.tune_space import Branch, Space
+from coldmark.runs.tuning.search import Effort, Found, Infeasible, Reading, Search, World
+from coldmark.runs.tuning.space import Branch, Space
 
 AXES = (
     Axis(name="batch", values=(1, 2, 4, 8, 16, 32, 64), usual=8),

@@ -54,8 +54,8 @@ def calibrate(
     """
     from coldmark.cli.run import make_spec
     from coldmark.report.calibration import calibration_json, calibration_text
-    from coldmark.runs.calibrate import CalibrateSpec
-    from coldmark.runs.calibrate import calibrate as make
+    from coldmark.runs.calibration.make import CalibrateSpec
+    from coldmark.runs.calibration.make import calibrate as make
     from coldmark.store.calibrations import calibration_dir
     from coldmark.workloads.cache import cache_dir
 
@@ -113,7 +113,7 @@ def _list(cache: Path, as_json: bool) -> None:
     from coldmark.core.codec import to_plain
     from coldmark.core.errors import ColdmarkError
     from coldmark.report.calibration import list_text
-    from coldmark.runs.quantise import METHODS
+    from coldmark.runs.calibration.methods import METHODS
     from coldmark.store.calibrations import list_calibrations
 
     rows = list_calibrations(cache)

@@ -17,8 +17,8 @@ from coldmark.core.nouns import Precision
 
 if TYPE_CHECKING:
     from coldmark.core.tuned import Trial
-    from coldmark.runs.tune import TunePlan, TuneSpec
-    from coldmark.runs.tune_search import OnTrial
+    from coldmark.runs.tuning.make import TunePlan, TuneSpec
+    from coldmark.runs.tuning.search import OnTrial
 
 
 @click.command()
@@ -86,7 +86,7 @@ def tune(
 def make_tune_spec(workload: str | None, flags: dict[str, Any]) -> TuneSpec:
     """Flags as a spec. Raises ConfigError naming what is wrong."""
     from coldmark.cli.run import make_spec
-    from coldmark.runs.tune import TuneSpec
+    from coldmark.runs.tuning.make import TuneSpec
 
     named = {k: flags.get(k) for k in ("scenario", "suite", "model", "backend", "precision", "round_")}
     if workload is None or named["scenario"] is None:
@@ -114,7 +114,7 @@ def make_tune_spec(workload: str | None, flags: dict[str, Any]) -> TuneSpec:
 
 def _one(spec: TuneSpec, root: Path, *, as_json: bool, dry_run: bool) -> None:
     from coldmark.report.tune import tuned_json, tuned_text
-    from coldmark.runs.tune import NoneHolds, plan_tune, tune
+    from coldmark.runs.tuning.make import NoneHolds, plan_tune, tune
 
     label = f"{spec.run.workload} {spec.run.scenario}"
     with said(label) as (say, on_trial):

@@ -18,8 +18,8 @@ from coldmark.core.nouns import Precision, Scenario, Suite
 if TYPE_CHECKING:
     from coldmark.core.suite import SuiteEntry, SuiteSpec
     from coldmark.core.tuned import Trial
-    from coldmark.runs.tune import TuneSpec
-    from coldmark.runs.tune_suite import Ticks, TuneLine
+    from coldmark.runs.tuning.make import TuneSpec
+    from coldmark.runs.tuning.suite import Ticks, TuneLine
 
 
 def tune_suite(
@@ -27,7 +27,7 @@ def tune_suite(
 ) -> None:
     """Tune what is left of a suite, and show default and tuned side by side."""
     from coldmark.report.tune_suite import suite_tuning_json, suite_tuning_text
-    from coldmark.runs.tune_suite import plan_suite_tuning, tune_all
+    from coldmark.runs.tuning.suite import plan_suite_tuning, tune_all
 
     if flags["scenario"]:
         raise ConfigError(
@@ -51,7 +51,7 @@ def tune_suite(
 def _specs(flags: dict[str, Any], only: tuple[str, ...]) -> tuple[SuiteSpec, TuneSpec]:
     from coldmark.core.record import RunSpec
     from coldmark.core.suite import SuiteSpec
-    from coldmark.runs.tune import TuneSpec
+    from coldmark.runs.tuning.make import TuneSpec
 
     precision: Any = Precision.parse(flags["precision"], where="--precision") if flags["precision"] else None
     suite = SuiteSpec(
@@ -103,7 +103,7 @@ class _Screen:
                 draw("starting")
 
             def ticks(entry: SuiteEntry) -> Ticks:
-                from coldmark.runs.tune_suite import Ticks
+                from coldmark.runs.tuning.suite import Ticks
 
                 return Ticks(
                     say=draw, on_trial=lambda trial, gone: draw(f"{min(gone, 1):.0%}, {_short(trial)}")
@@ -131,7 +131,7 @@ class _Screen:
             click.echo(tuning_foot(lines, self._template.budget_s), err=True)
 
     def _plain(self, entry: SuiteEntry) -> Ticks:
-        from coldmark.runs.tune_suite import Ticks
+        from coldmark.runs.tuning.suite import Ticks
 
         return Ticks(
             say=lambda text: click.echo(f"{entry.name}  {text}", err=True), on_trial=lambda trial, gone: None

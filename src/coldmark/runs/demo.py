@@ -11,11 +11,11 @@ from typing import Any
 from coldmark.core.calibration import Calibration
 from coldmark.core.nouns import Length, Mode, Precision, Scenario, Suite
 from coldmark.core.record import RunRecord, RunSpec
-from coldmark.runs.calibrate import CalibrateSpec, calibrate
+from coldmark.runs.calibration.make import CalibrateSpec, calibrate
 from coldmark.runs.execute import OnTick, execute
-from coldmark.runs.tune import TuneSpec, plan_tune, tune
-from coldmark.runs.tune_search import OnTrial
 from coldmark.runs.tuned import with_tuned
+from coldmark.runs.tuning.make import TuneSpec, plan_tune, tune
+from coldmark.runs.tuning.search import OnTrial
 from coldmark.workloads.cache import cache_dir
 
 RUNS = (

@@ -37,23 +37,25 @@ Quantise = Callable[[Ask], None]
 
 def _entry(target: str, summary: str) -> Entry:
     # NNCF's ONNX side computes with ONNX Runtime as well.
-    return Entry(f"coldmark.runs.{target}", summary, "onnxruntime", "onnxruntime")
+    return Entry(f"coldmark.runs.calibration.{target}", summary, "onnxruntime", "onnxruntime")
 
 
 METHODS = Catalogue(
     "method",
     {
         "nncf-performance": _entry(
-            "quantise_nncf:performance", "NNCF, symmetric activations, fast bias correction"
+            "nncf_methods:performance", "NNCF, symmetric activations, fast bias correction"
         ),
-        "nncf-mixed": _entry("quantise_nncf:mixed", "NNCF, asymmetric activations, fast bias correction"),
-        "nncf-extremes": _entry("quantise_nncf:extremes", "NNCF, symmetric activations, ranges by extremes"),
+        "nncf-mixed": _entry("nncf_methods:mixed", "NNCF, asymmetric activations, fast bias correction"),
+        "nncf-extremes": _entry("nncf_methods:extremes", "NNCF, symmetric activations, ranges by extremes"),
         "nncf-mixed-bias": _entry(
-            "quantise_nncf:mixed_bias", "NNCF, asymmetric activations, bias corrected layer by layer"
+            "nncf_methods:mixed_bias",
+            "NNCF, asymmetric activations, bias corrected layer by layer",
         ),
-        "ort-static": _entry("quantise_ort:static", "ONNX Runtime's static quantiser, range by extremes"),
+        "ort-static": _entry("ort_methods:static", "ONNX Runtime's static quantiser, range by extremes"),
         "ort-dynamic": _entry(
-            "quantise_ort:dynamic", "ONNX Runtime's dynamic quantiser: activations scaled as they come"
+            "ort_methods:dynamic",
+            "ONNX Runtime's dynamic quantiser: activations scaled as they come",
         ),
     },
 )

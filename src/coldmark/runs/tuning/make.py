@@ -18,12 +18,12 @@ from coldmark.core.server_rate import ServerTrial
 from coldmark.core.tuned import Trial, TunedKey, TunedRecord
 from coldmark.runs.execute import software_versions
 from coldmark.runs.resolve import Plan, open_task, option_groups, resolve
-from coldmark.runs.server_search import find_server_rate
-from coldmark.runs.tune_bench import Opener, Room
-from coldmark.runs.tune_gate import Gates
-from coldmark.runs.tune_search import Effort, Found, NothingHolds, OnTrial, Search, World
-from coldmark.runs.tune_space import Space, build_space
 from coldmark.runs.tuned import model_sha256, task_options, this_machine
+from coldmark.runs.tuning.bench import Opener, Room
+from coldmark.runs.tuning.gate import Gates
+from coldmark.runs.tuning.search import Effort, Found, NothingHolds, OnTrial, Search, World
+from coldmark.runs.tuning.server_rate import find_server_rate
+from coldmark.runs.tuning.space import Space, build_space
 from coldmark.store.tuned import tuned_id, write_tuned
 from coldmark.workloads.cache import cache_dir
 from coldmark.workloads.task import Task

@@ -16,7 +16,7 @@ import onnx
 import openvino as ov
 from numpy.typing import NDArray
 
-from coldmark.runs.quantise import Feeds, named
+from coldmark.runs.calibration.methods import Feeds, named
 
 SAMPLES = 16
 GROUP = 24

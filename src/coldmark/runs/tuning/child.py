@@ -1,6 +1,6 @@
 """The child process of one configuration: builds it, warms it, and measures whenever it is asked.
 
-Started by `runs.tune_bench` as `python -m coldmark.runs.tune_child JOB.json`. It speaks one JSON object a
+Started by `runs.tune_bench` as `python -m coldmark.runs.tuning.child JOB.json`. It speaks one JSON object a
 line over its pipes, and stays warm between questions, so that configurations can be measured in turns.
 """
 

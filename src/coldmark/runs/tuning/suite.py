@@ -11,9 +11,9 @@ from coldmark.core.record import RunSpec
 from coldmark.core.suite import SuiteEntry, SuiteSpec
 from coldmark.core.tuned import TunedRecord
 from coldmark.runs.suite import check_scopes, demanded, run_spec
-from coldmark.runs.tune import NoneHolds, OnSay, TuneSpec, plan_tune, tune, tune_key
-from coldmark.runs.tune_search import OnTrial
 from coldmark.runs.tuned import change
+from coldmark.runs.tuning.make import NoneHolds, OnSay, TuneSpec, plan_tune, tune, tune_key
+from coldmark.runs.tuning.search import OnTrial
 from coldmark.store.tuned import list_tuned, tuned_id
 
 

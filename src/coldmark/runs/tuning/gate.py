@@ -123,7 +123,7 @@ class Gates:
         )
 
     def _measured(self, backend: str, precision: Precision) -> dict[str, Any]:
-        from coldmark.runs.calibrate_measure import accuracy, opened
+        from coldmark.runs.calibration.measure import accuracy, opened
 
         plan = resolve(self._spec(backend, precision))
         task = open_task(plan, cache_dir())

@@ -4,7 +4,7 @@ Each trial is a few seconds of the very configuration. The late shares of all tr
 (`stats/tail_fit.py`), and the fit chooses the next rate: near the limit, where a trial says most. The search
 ends when the rate that is sure enough lies close below the limit, or the budget does; then that rate is run
 once more, longer, and counts like any other trial. How trials are made is given: by LoadGen
-(`runs/server_search.py`) or in virtual time.
+(`runs/tuning/server_rate.py`) or in virtual time.
 """
 
 from __future__ import annotations

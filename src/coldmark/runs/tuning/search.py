@@ -17,8 +17,8 @@ import numpy as np
 from coldmark.core.errors import ColdmarkError, ConfigError
 from coldmark.core.nouns import Finding, Measurement
 from coldmark.core.tuned import Configuration, Trial
-from coldmark.runs.tune_reference import Reference
-from coldmark.runs.tune_space import Space
+from coldmark.runs.tuning.reference import Reference
+from coldmark.runs.tuning.space import Space
 from coldmark.stats.repeats import mean_interval, ratio_interval, spread
 
 SLICES = 3

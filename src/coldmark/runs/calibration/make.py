@@ -16,10 +16,10 @@ from coldmark.core.errors import ConfigError, DataError
 from coldmark.core.nouns import Precision
 from coldmark.core.record import RunSpec
 from coldmark.core.sut import Indices
-from coldmark.runs.calibrate_capture import capture, drawn
-from coldmark.runs.calibrate_search import Found, Say, Search
 from coldmark.runs.calibrated import demanded_ratio, digests, network_paths
-from coldmark.runs.quantise import METHODS
+from coldmark.runs.calibration.capture import capture, drawn
+from coldmark.runs.calibration.methods import METHODS
+from coldmark.runs.calibration.search import Found, Say, Search
 from coldmark.runs.resolve import Plan, open_task, resolve
 from coldmark.store.calibrations import keep, read_calibration, workplace
 from coldmark.store.rundir import sha256

@@ -13,7 +13,7 @@ from typing import Any
 import onnx
 
 from coldmark.core.errors import BackendError
-from coldmark.runs.quantise import Ask, named
+from coldmark.runs.calibration.methods import Ask, named
 
 
 def import_nncf() -> Any:

@@ -23,8 +23,8 @@ from coldmark.loadgen.child import OUTCOME
 from coldmark.loadgen.log import DETAIL, parse_detail
 from coldmark.rules.book import load_length
 from coldmark.runs.execute import run_child
-from coldmark.runs.rate_search import Goal, Observed, OnTrial, play, search
 from coldmark.runs.resolve import Plan, base_settings, open_task, resolve
+from coldmark.runs.tuning.rate_search import Goal, Observed, OnTrial, play, search
 from coldmark.runs.worker import SERVICE, TIMES, Job
 from coldmark.stats.queueing import Service
 from coldmark.workloads.cache import cache_dir

@@ -23,8 +23,8 @@ from coldmark.core.errors import BackendError, ColdmarkError, RunError
 from coldmark.core.record import RunSpec
 from coldmark.core.tuned import Configuration
 from coldmark.runs.execute import child_environment
-from coldmark.runs.tune_child import TuneJob
-from coldmark.runs.tune_search import Infeasible, Reading, TooLarge, TooSlow
+from coldmark.runs.tuning.child import TuneJob
+from coldmark.runs.tuning.search import Infeasible, Reading, TooLarge, TooSlow
 
 POLL_S = 0.1
 CLOSE_S = 5.0
@@ -51,7 +51,7 @@ class Bench:
         (folder / "job.json").write_text(dump_json(TuneJob(spec=spec, cache=room.cache)), encoding="utf-8")
         self._log = (folder / "child.log").open("w+b")
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "coldmark.runs.tune_child", str(folder / "job.json")],
+            [sys.executable, "-m", "coldmark.runs.tuning.child", str(folder / "job.json")],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._log,

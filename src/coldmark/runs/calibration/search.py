@@ -13,11 +13,11 @@ from coldmark.core.calibration import Candidate
 from coldmark.core.errors import BackendError, ColdmarkError, ConfigError
 from coldmark.core.nouns import Precision
 from coldmark.core.sut import Model, Pipeline
-from coldmark.runs.calibrate_capture import Captured
-from coldmark.runs.calibrate_layers import ranked
-from coldmark.runs.calibrate_measure import Pass, accuracy, opened, speeds
 from coldmark.runs.calibrated import replaced
-from coldmark.runs.quantise import FIRST, FURTHER, METHODS, Ask, Quantise
+from coldmark.runs.calibration.capture import Captured
+from coldmark.runs.calibration.layers import ranked
+from coldmark.runs.calibration.measure import Pass, accuracy, opened, speeds
+from coldmark.runs.calibration.methods import FIRST, FURTHER, METHODS, Ask, Quantise
 from coldmark.runs.resolve import Plan
 from coldmark.workloads.task import Recipe, Task
 

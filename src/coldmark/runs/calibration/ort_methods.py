@@ -13,7 +13,7 @@ from typing import Any
 from onnxruntime import quantization as ort
 
 from coldmark.core.errors import BackendError
-from coldmark.runs.quantise import Ask, Feeds, named
+from coldmark.runs.calibration.methods import Ask, Feeds, named
 
 
 class _Reader(ort.CalibrationDataReader):  # type: ignore[misc]

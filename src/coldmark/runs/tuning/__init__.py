@@ -1,0 +1,1 @@
+"""Tuning: the search for the fastest configuration, and for the highest Server rate."""
