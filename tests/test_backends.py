@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import platform
+import subprocess
+import sys
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -168,3 +170,41 @@ def test_batches_of_like_size_hold_every_sample_once_and_no_more_than_fits(
         assert all(len(part) == min(most, len(sizes)) for part, _ in found[:-1])
     ranges = sorted((size.min(), size.max()) for _, size in found)
     assert all(a[1] <= b[0] for a, b in pairwise(ranges))
+
+
+CTRL_C_AFTER_MODELS = """
+import os, signal, time
+from pathlib import Path
+import openvino as ov
+from coldmark.backends.openvino import _compile
+from coldmark.workloads.sources import shipped
+
+path = shipped("coldmark.workloads.resnet50", "mini.onnx")
+name = ov.Core().read_model(str(path)).inputs[0].any_name
+output = ov.Core().read_model(str(path)).outputs[0].any_name
+first, second = (_compile(ov.Core(), path, {name: (1, 3, 64, 64)}, [output], {}) for _ in range(2))
+for model in (first, second):
+    model.create_infer_request().infer()
+del model, first  # the first to come is the first to go
+del second
+try:
+    os.kill(os.getpid(), signal.SIGINT)
+    time.sleep(10)
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+
+
+def test_ctrl_c_after_openvino_models_were_let_go_is_an_interrupt_and_no_crash() -> None:
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            f"import signal; signal.signal(2, signal.default_int_handler)\n{CTRL_C_AFTER_MODELS}",
+        ],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (0, "interrupted\n"), done.stderr

@@ -21,6 +21,7 @@ from coldmark.backends.build import Backend, BuildRequest, processors, row_sourc
 from coldmark.backends.engine import Done, pick_bucket
 from coldmark.backends.pipelines import PipelineBench
 from coldmark.backends.rows import RowBench
+from coldmark.backends.signal_stack import kept_signal_stack
 from coldmark.backends.slots import Bench
 from coldmark.backends.space import Axis, SpaceRequest, batches, delays, inline, shares
 from coldmark.core.errors import BackendError, ConfigError, DataError
@@ -295,7 +296,8 @@ def _compile(
             graph.get_parameters()
         ):
             graph = ov.Model(wanted, order, graph.get_friendly_name())
-        return core.compile_model(graph, "CPU", dict(config))
+        with kept_signal_stack():
+            return core.compile_model(graph, "CPU", dict(config))
     except KeyError as error:
         raise DataError(f"the model has no input {error}", where=str(path)) from None
     except RuntimeError as error:

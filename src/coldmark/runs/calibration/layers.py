@@ -16,6 +16,7 @@ import onnx
 import openvino as ov
 from numpy.typing import NDArray
 
+from coldmark.backends.signal_stack import kept_signal_stack
 from coldmark.runs.calibration.methods import Feeds, named
 
 SAMPLES = 16
@@ -70,7 +71,8 @@ def _compiled(path: Path, wanted: Sequence[str]) -> tuple[Any, set[str]]:
     known = {name for op in graph.get_ops() for port in op.outputs() for name in port.names}
     there = {name for name in wanted if name in known}
     graph.add_outputs(sorted(there))
-    return core.compile_model(graph, "CPU", {"INFERENCE_PRECISION_HINT": "f32"}), there
+    with kept_signal_stack():
+        return core.compile_model(graph, "CPU", {"INFERENCE_PRECISION_HINT": "f32"}), there
 
 
 def _run(
