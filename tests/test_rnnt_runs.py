@@ -77,10 +77,10 @@ def test_the_heldout_set_is_the_one_the_reference_was_measured_on() -> None:
         assert (said.texts[index], said.samples[index]) == (text, len(waveform))
 
 
-def test_calibration_utterances_are_a_library_of_their_own(tmp_path: Path) -> None:
-    audio = calibration(tmp_path, 3)
-    audio.load(np.arange(3))
-    assert np.array_equal(audio.waveform(2), draw(CALIBRATION_SEED, 2)[0])
+def test_calibration_utterances_are_a_set_of_their_own(tmp_path: Path) -> None:
+    said = calibration(tmp_path, 3)
+    assert len(said.texts) == 3
+    assert np.array_equal(said.waveform(2), draw(CALIBRATION_SEED, 2)[0])
 
 
 def test_mini_hears_the_same_alone_and_in_a_batch_about_as_well_as_its_reference() -> None:
