@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from coldmark.core.calibration import Quantisation
 from coldmark.core.codec import to_plain
 from coldmark.core.errors import ColdmarkError
 from coldmark.core.nouns import Length, Provenance, Scenario, Severity, State
@@ -87,6 +88,7 @@ def run_text(record: RunRecord, run_dir: str) -> str:
     spec = record.spec
     lines = [
         f"{spec.workload} {spec.scenario} ({spec.suite}, {spec.round})  {_what_ran(record)}",
+        *([f"  quantised  {quantised_text(record.quantised)}"] if record.quantised else []),
         *([f"  tuned      {tuned_text(spec)}"] if spec.tuned else []),
         f"  result     {metric_text(record.metric)}{_metric_name(record.metric)}",
         f"  verdict    {verdict_text(record)}",
@@ -105,6 +107,16 @@ def run_text(record: RunRecord, run_dir: str) -> str:
     )
     lines.append(f"  source     {record.provenance}; this is not an official MLPerf result")
     return "\n".join(lines)
+
+
+def quantised_text(used: Quantisation) -> str:
+    """`nncf-mixed, the rest in bf16, 2 layers left out; from 300 samples of shapes-510004 (id 02c6...)`."""
+    left = sum(len(nodes) for nodes in used.excluded.values())
+    out = f", {left} layer{'s' * (left > 1)} left out" if left else ""
+    return (
+        f"{used.method}, the rest in {used.floating}{out}; from {used.samples} samples of {used.set_name} "
+        f"(calibration {used.id})"
+    )
 
 
 def tuned_text(spec: RunSpec) -> str:
