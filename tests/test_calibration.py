@@ -22,10 +22,11 @@ from coldmark.core.calibration import Aim, Calibration, Candidate, Quantisation
 from coldmark.core.errors import BackendError, ConfigError, DataError
 from coldmark.core.nouns import Length, Precision, Scenario, Suite
 from coldmark.core.record import RunRecord, RunSpec
+from coldmark.report.text import quantised_text
 from coldmark.runs.calibrated import digests
 from coldmark.runs.calibration.capture import Reservoir, drawn
 from coldmark.runs.calibration.layers import ranked
-from coldmark.runs.calibration.make import _compared
+from coldmark.runs.calibration.make import _compared, reason
 from coldmark.runs.calibration.methods import METHODS, Ask, named
 from coldmark.runs.calibration.search import Search, choice, grouped
 from coldmark.store.calibrations import find_calibration, keep, list_calibrations, read_calibration
@@ -192,6 +193,34 @@ def test_where_int8_fails_bf16_is_the_way_back_and_without_it_nothing_is_chosen(
     wrong, bf16 = point("q1", 4.0, 70.0, False), point("bf16", 1.8, 80.0, True)
     assert choice([FP32, wrong, bf16]) == bf16
     assert choice([FP32, wrong]) is None
+
+
+def test_the_reason_tells_a_tie_from_the_fastest() -> None:
+    task: Any = SimpleNamespace(gate=SimpleNamespace(target=79.2), refusal="")
+    close = [FP32, point("q1", 4.05, 79.3, True), point("q2", 4.0, 79.8, True)]
+    assert reason(tuple(close), choice(close), task).startswith("the most accurate of those")
+    clear = [FP32, point("q1", 5.0, 79.3, True), point("q2", 4.0, 79.8, True)]
+    assert reason(tuple(clear), choice(clear), task) == "the fastest that holds the gate"
+    none = [FP32, point("q1", 5.0, 70.0, False)]
+    assert "the best reaches 70.0000" in reason(tuple(none), choice(none), task)
+
+
+def test_a_run_says_how_its_model_was_quantised() -> None:
+    used = Quantisation(
+        id="02c62a79cd45ed42",
+        method="nncf-mixed",
+        floating=Precision.BF16,
+        excluded={"model": ("first", "last")},
+        networks={},
+        set_name="shapes-510004",
+        set_sha256="1" * 64,
+        samples=300,
+        made_with={},
+    )
+    assert quantised_text(used) == (
+        "nncf-mixed, the rest in bf16, 2 layers left out; from 300 samples of shapes-510004 "
+        "(calibration 02c62a79cd45ed42)"
+    )
 
 
 def test_layers_are_grouped_by_network() -> None:

@@ -14,12 +14,13 @@ import pytest
 from coldmark.cli.tune import make_tune_spec
 from coldmark.core.codec import dump_json, from_plain, to_plain
 from coldmark.core.errors import ColdmarkError, ConfigError, DataError
-from coldmark.core.nouns import Length, Measurement, Mode, Precision, Scenario, Suite
-from coldmark.core.record import RunSpec
+from coldmark.core.nouns import Length, Measurement, Mode, Precision, Scenario, State, Suite
+from coldmark.core.record import Metric, RunRecord, RunSpec
 from coldmark.core.server_rate import ServerRate
 from coldmark.core.settings import SourcedSettings, TestSettings
 from coldmark.core.suite import SuiteSpec
 from coldmark.core.tuned import Configuration, Trial, TunedKey, TunedRecord, TunedUse
+from coldmark.report.text import demo_text
 from coldmark.report.text import tuned_text as run_line
 from coldmark.report.tune import tuned_table, tuned_text
 from coldmark.report.tune_suite import tuning_foot, tuning_table
@@ -481,3 +482,20 @@ def test_memory_that_the_default_exceeds_is_refused(coldmark: Coldmark) -> None:
 def test_this_machine_is_always_the_same() -> None:
     assert tuned_module.this_machine() == this_machine()
     assert this_machine().processors >= 1
+
+
+def test_the_demo_says_what_tuning_was_worth_beside_the_untuned_run() -> None:
+    def run(rate: float, run_spec: RunSpec) -> tuple[RunRecord, Path]:
+        metric = Metric(name="rate", value=rate, unit="samples/s")
+        return RunRecord(run_id="r", state=State.COMPLETE, spec=run_spec, metric=metric), Path("runs/r")
+
+    use = TunedUse(
+        id="e10d", when="2026-11-23T12:00:00+00:00", settings={"precision": "int8", "backend.batch": "4"}
+    )
+    tuned = spec(precision=Precision.INT8, tuned=use)
+    text = demo_text([run(500.0, spec(workload="dlrm-99.9")), run(800.0, spec()), run(2400.0, tuned)])
+    assert "resnet50 Offline tuned: 3.00 times the untuned fp32 before it" in text
+    assert "precision int8, batch 4  (tuned 2026-11-23, id e10d)" in text
+    assert "coldmark run resnet50 --scenario Offline --backend openvino --precision int8" in text
+    alone = demo_text([run(500.0, spec(workload="dlrm-99.9")), run(2400.0, tuned)])
+    assert "times" not in alone  # the untuned run was stopped: nothing to compare with

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import click
@@ -52,6 +49,7 @@ def calibrate(
     Methods, and layers left in floating point, are tried on the workload's calibration samples and judged on
     its evaluation set. The result is kept: `coldmark run WORKLOAD --precision int8` uses it.
     """
+    from coldmark.cli.progress import saying
     from coldmark.cli.run import make_spec
     from coldmark.report.calibration import calibration_json, calibration_text
     from coldmark.runs.calibration.make import CalibrateSpec
@@ -74,7 +72,7 @@ def calibrate(
         samples=samples,
         again=again,
     )
-    with _said(spec.run.workload) as say:
+    with saying(spec.run.workload) as say:
         found, there = make(spec, cache, say)
     folder = str(calibration_dir(cache, found.id))
     if as_json:
@@ -83,30 +81,6 @@ def calibrate(
         click.echo(calibration_text(found, there=there, folder=folder))
     if found.chosen is None:
         sys.exit(EXIT_INVALID)
-
-
-PLAIN_EVERY_S = 10.0
-
-
-@contextmanager
-def _said(label: str) -> Iterator[Callable[[str], None]]:
-    """Progress on stderr: a live line on a terminal; elsewhere one a step, long steps now and then."""
-    if sys.stderr.isatty():
-        from rich.console import Console
-        from rich.status import Status
-
-        with Status(f"{label}: starting", console=Console(stderr=True), refresh_per_second=2) as status:
-            yield lambda text: status.update(f"{label}  {text}")
-        return
-    last: list[object] = ["", 0.0]
-
-    def say(text: str) -> None:
-        step, now = text.partition(",")[0], time.monotonic()
-        if step != last[0] or now - float(last[1]) > PLAIN_EVERY_S:  # type: ignore[arg-type]
-            last[:] = step, now
-            click.echo(f"{label}  {text}", err=True)
-
-    yield say
 
 
 def _list(cache: Path, as_json: bool) -> None:

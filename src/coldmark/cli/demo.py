@@ -27,13 +27,12 @@ def demo(length: str, backend: str, precision: str, runs_dir: Path | None, as_js
     from coldmark.cli.progress import progress
     from coldmark.cli.tune import said
     from coldmark.report.text import demo_text, record_json
-    from coldmark.runs.demo import Tuned, demo_specs, tuned_end
+    from coldmark.runs.demo import demo_specs, tuned_end
     from coldmark.runs.execute import execute
     from coldmark.store.rundir import default_root
 
     root = runs_dir or default_root()
     done: list[tuple[RunRecord, Path]] = []
-    end: Tuned | None = None
     stopped = False
     specs = demo_specs(length=length, backend=backend, precision=precision)
     try:
@@ -45,12 +44,11 @@ def demo(length: str, backend: str, precision: str, runs_dir: Path | None, as_js
             except Doomed as doom:  # the others are still worth their time
                 click.echo(f"{name} {doom}", err=True)
                 stopped = True
-        end = tuned_end(length=length, backend=backend, root=root, said=said, progress=progress)
-        done += zip((end.untuned, end.tuned), end.paths, strict=True)
+        done.append(tuned_end(specs[-1], root, said=said, progress=progress))
     finally:  # an interrupted demo still shows what it measured
         if as_json:
             click.echo(json.dumps([record_json(record, str(path)) for record, path in done], indent=2))
         elif done:
-            click.echo(demo_text(done, None if end is None else end.factor))
+            click.echo(demo_text(done))
     if stopped or any(record.verdict != "VALID" for record, _ in done):
         sys.exit(EXIT_INVALID)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from coldmark.loadgen.progress import Phase
@@ -76,3 +76,27 @@ def plain(label: str) -> OnTick:
             print(f"{label}  {tick_text(tick)}", file=sys.stderr, flush=True)  # noqa: T201
 
     return on_tick
+
+
+@contextmanager
+def saying(label: str) -> Iterator[Callable[[str], None]]:
+    """Steps on stderr: one live line on a terminal; elsewhere a line a step, of long ones more.
+
+    What stands before the first comma of a text is its step.
+    """
+    if sys.stderr.isatty():
+        from rich.console import Console
+        from rich.status import Status
+
+        with Status(f"{label}: starting", console=Console(stderr=True), refresh_per_second=LIVE_HZ) as status:
+            yield lambda text: status.update(f"{label}  {text}")
+        return
+    last: list[object] = ["", 0.0]
+
+    def say(text: str) -> None:
+        step, now = text.partition(",")[0], time.monotonic()
+        if step != last[0] or now - float(last[1]) > PLAIN_EVERY_S:  # type: ignore[arg-type]
+            last[:] = step, now
+            print(f"{label}  {text}", file=sys.stderr, flush=True)  # noqa: T201
+
+    yield say

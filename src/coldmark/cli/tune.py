@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -193,39 +193,22 @@ def _kept(root: Path, show: str | None, forget: str | None, as_json: bool) -> No
 
 
 @contextmanager
-def said(label: str) -> Iterator[tuple[Any, OnTrial]]:
-    """What is being done, on stderr: one live line on a terminal, else the trials that lead."""
+def said(label: str) -> Iterator[tuple[Callable[[str], None], OnTrial]]:
+    """What is being done, on stderr: every trial on a terminal's live line, else those that lead or fail."""
+    from coldmark.cli.progress import saying
     from coldmark.report.tune import trial_text
 
-    best = [0.0, 0.0]  # relative score, number of trials
+    best, count = 0.0, 0
+    live = sys.stderr.isatty()
 
-    def line(trial: Trial, gone: float) -> str:
-        best[1] += 1
-        return f"{label}  {min(gone, 1):4.0%}  trial {best[1]:.0f}, best {best[0]:.3f}: {trial_text(trial)}"
+    with saying(label) as say:
 
-    def leads(trial: Trial) -> bool:
-        found = trial.relative or 0.0
-        if trial.state != "complete" or found <= best[0]:
-            return False
-        best[0] = found
-        return True
+        def on_trial(trial: Trial, gone: float) -> None:
+            nonlocal best, count
+            found = (trial.relative or 0.0) if trial.state == "complete" else 0.0
+            leads, count = found > best, count + 1
+            best = max(best, found)
+            if live or leads or trial.state == "failed":
+                say(f"{min(gone, 1):4.0%}  trial {count}, best {best:.3f}: {trial_text(trial)}")
 
-    def plain(trial: Trial, gone: float) -> None:
-        new = leads(trial)
-        text = line(trial, gone)
-        if new or trial.state == "failed":
-            click.echo(text, err=True)
-
-    if not sys.stderr.isatty():
-        yield (lambda text: click.echo(f"{label}  {text}", err=True)), plain
-        return
-    from rich.console import Console
-    from rich.status import Status
-
-    with Status(f"{label}: starting", console=Console(stderr=True), refresh_per_second=2) as status:
-
-        def live(trial: Trial, gone: float) -> None:
-            leads(trial)
-            status.update(line(trial, gone))
-
-        yield (lambda text: status.update(f"{label}  {text}")), live
+        yield say, on_trial

@@ -215,7 +215,9 @@ def reason(front: tuple[Candidate, ...], chosen: Candidate | None, task: Task) -
         fast = any(c.precision is Precision.INT8 and c.passed for c in front)
         return "INT8 holds the gate, but BF16 is faster here" if fast else f"{missed}: BF16 is the way back"
     mixed = f", with {chosen.left_out} layers left in floating point" if chosen.left_out else ""
-    return f"the fastest that holds the gate{mixed}"
+    faster = any(c.passed and (c.speed or 0.0) > (chosen.speed or 0.0) for c in front)
+    alike = "the most accurate of those that are as fast as the fastest, within the noise, and hold the gate"
+    return (alike if faster else "the fastest that holds the gate") + mixed
 
 
 def _accuracy_of(candidate: Candidate) -> float:
