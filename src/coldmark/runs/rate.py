@@ -17,9 +17,10 @@ SERVER_MARGIN = 0.8
 SERVER_LIMIT_SHARE = 0.8
 """Share of the latency bound the play must stay within."""
 
-CAPACITY_SHARE = 0.6
+CAPACITY_SHARE = 0.5
 """Largest share of the bare capacity that is asked for: the play knows batches, not what it costs the
-interpreter to take a query, hand it over and answer it, thousands of times a second."""
+interpreter to take a query, hand it over and answer it, thousands of times a second, and bare batches are of
+like samples where those of Server are as they come. `coldmark tune` finds the true limit."""
 
 UNREACHABLE_SHARE = 0.25
 """Share of capacity offered where no rate can meet the bound: low, so that the model's own tail is seen."""
