@@ -330,9 +330,13 @@ def software_versions(plan: Plan) -> dict[str, str]:
 
 def software_change(record: RunRecord, plan: Plan) -> str:
     """What is no longer the version that a run was made with; empty where all is."""
-    now = software_versions(plan)
-    changed = {n: (record.software.get(n), now.get(n)) for n in {*record.software, *now}}
-    return ", ".join(f"{n} was {a}, is {b}" for n, (a, b) in sorted(changed.items()) if a != b)
+    return version_changes(record.software, software_versions(plan))
+
+
+def version_changes(then: Mapping[str, str], now: Mapping[str, str]) -> str:
+    """Which versions differ, in words; empty where none does."""
+    both = {name: (then.get(name), now.get(name)) for name in {*then, *now}}
+    return ", ".join(f"{name} was {a}, is {b}" for name, (a, b) in sorted(both.items()) if a != b)
 
 
 def environment() -> dict[str, Any]:

@@ -19,6 +19,7 @@ from coldmark.core.record import RunSpec
 from coldmark.core.server_rate import ServerRate
 from coldmark.core.sut import Model, Pipeline
 from coldmark.core.tuned import Machine, TunedRecord, TunedUse
+from coldmark.runs.execute import version_changes
 from coldmark.runs.resolve import open_task, option_groups, resolve
 from coldmark.store.rundir import sha256
 from coldmark.store.tuned import list_tuned
@@ -122,13 +123,9 @@ def change(record: TunedRecord, spec: RunSpec) -> str:
     """What is no longer as it was when it was tuned; empty where all is."""
     try:
         versions = dict(BACKENDS.load(record.best.backend).versions())
-        changed = [
-            f"{name} was {record.software.get(name)}, is {version}"
-            for name, version in versions.items()
-            if record.software.get(name) != version
-        ]
-        if changed:
-            return ", ".join(changed)
+        then = {name: version for name, version in record.software.items() if name in versions}
+        if changed := version_changes(then, versions):
+            return changed
         used = _applied(record, spec)
         if model_sha256(open_task(resolve(used), cache_dir())) != record.model_sha256:
             return "the model has changed"
