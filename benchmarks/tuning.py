@@ -1,38 +1,36 @@
 """What tuning is worth: over the default, over OpenVINO's own tool, over the reference way, and how soon.
 
-Each workload in Offline. (a) tuned over default, (b) tuned over the best of `benchmark_app` with its two
-hints, the same ONNX file in the same precision (networks whose input rows are samples only: a pipeline is
-more than one network), (c) tuned INT8 over the reference way (`reference_*.py`), interleaved and repeated,
-each ratio within one round. (d) when the search had its first trial within 3 % of the best that a long
-search finds. INT8 needs `coldmark calibrate` first; without it (c) is left out and (a), (b) are in FP32.
+Each workload in Offline. (a) tuned over default, in the same precision and over the FP32 one, (b) tuned over
+the best of `benchmark_app` with its two hints, the same ONNX files in the same precision: that does the
+networks' part only (`benchmark_app.py`), (c) tuned INT8 over the reference way (`reference_*.py`). All of
+them interleaved and repeated, each ratio within one round. (d) when the search had its first trial within
+3 % of the best that a long search finds. INT8 needs `coldmark calibrate` first; without it (c) is left out
+and (a), (b) are in FP32.
 """
 
 from __future__ import annotations
 
 import importlib
-import json
-import subprocess
-import sys
 import tempfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from benchmark_app import app_of
 from common import machine, parser, report, spec, spread
 from workloads import REFERENCES, SMALLER
 
 from coldmark.core.errors import ColdmarkError
 from coldmark.core.nouns import Precision, Scenario
 from coldmark.core.record import RunSpec
-from coldmark.core.sut import Model
 from coldmark.core.tuned import Configuration, TunedRecord
 from coldmark.runs.resolve import open_task, resolve
 from coldmark.runs.tuning.bench import Opener, Room
 from coldmark.runs.tuning.make import TuneSpec, plan_tune, tune
 from coldmark.workloads.cache import cache_dir
-from coldmark.workloads.task import Task
 
-HINTS = ("throughput", "latency")
+COUNTED_S = 10.0
+"""Length of the pass in which the calls of a pipeline are counted."""
 WITHIN = 0.97
 LIMIT_S = 600.0
 FREE = 1 << 40
@@ -46,6 +44,7 @@ def main() -> None:
     options.add_argument("--precision", default="int8")
     options.add_argument("--budget", type=float, default=180.0, help="seconds of the search that is judged")
     options.add_argument("--long", type=float, default=600.0, help="seconds of the long search")
+    options.add_argument("--app-seconds", type=float, default=4.0, help="of each call of benchmark_app")
     options.add_argument("--drift", type=float, default=0.1)
     options.add_argument("--slice", type=float, default=0.4)
     given = options.parse_args()
@@ -58,6 +57,7 @@ def main() -> None:
             "precision",
             "tuned",
             "tuned over default",
+            "over FP32 default",
             "over benchmark_app's best",
             "over the reference way",
             f"within {1 - WITHIN:.0%} of the long search after",
@@ -91,6 +91,7 @@ def measure(name: str, given: Any) -> dict[str, Any] | None:
         "outcome": found.outcome,
         "reached_s": reached_s(found, long),
         "over_default": [],
+        "over_fp32": [],
         "over_app": [],
         "over_reference": [],
         "app": [],
@@ -148,65 +149,28 @@ def _compare(
         spec=what, room=Room(cache=str(cache_dir()), memory_bytes=FREE), latency=False, others=what.options
     )
     default = Configuration(backend="openvino", precision=precision)
-    task = open_task(resolve(replace(what, precision=precision)), cache_dir())
     plain = open_task(resolve(what), cache_dir())
     peer = importlib.import_module(REFERENCES[row["workload"]]).reference_rate
+    own = [resolve(opener.spec_of(c)) for c in (found.best, default)]
+    app = app_of(
+        [(plan, open_task(plan, cache_dir())) for plan in own], max(8, round(COUNTED_S * found.value.value))
+    )
     benches = {"tuned": opener(found.best, LIMIT_S), "default": opener(default, LIMIT_S)}
+    benches["fp32"] = opener(Configuration(backend="openvino", precision=Precision.FP32), LIMIT_S)
     try:
         for turn in range(given.repeats):
             order = list(benches) if turn % 2 == 0 else list(benches)[::-1]
             rates = {key: benches[key].score(given.seconds, LIMIT_S).value for key in order}
             row["over_default"].append(rates["tuned"] / rates["default"])
-            if isinstance(task.model, Model):
-                apps = {hint: app_rate(task, precision, hint, given.seconds) for hint in HINTS}
-                row["app"].append(apps)
-                row["over_app"].append(rates["tuned"] / max(apps.values()))
+            row["over_fp32"].append(rates["tuned"] / rates["fp32"])
+            row["app"].append(app.rate(given.app_seconds))
+            row["over_app"].append(rates["tuned"] / row["app"][-1])
             if precision is Precision.INT8:
                 reference = peer(getattr(plain.model, "path", None), plain, given.seconds)
                 row["over_reference"].append(rates["tuned"] / reference)
     finally:
         for bench in benches.values():
             bench.close()
-
-
-def app_rate(task: Task, precision: Precision, hint: str, seconds: float) -> float:
-    """Samples/s that OpenVINO's own benchmark tool reports with one hint, and the batch the hint prefers.
-
-    The file's batch is open; the tool takes one batch as given, so those that the default and a throughput
-    setting would use are tried and the best counts. It computes on random data, without post-processing.
-    """
-    assert isinstance(task.model, Model)
-    floating = task.quantised.floating if task.quantised else precision
-    hints = {Precision.FP32: "f32", Precision.BF16: "bf16"}
-    best = 0.0
-    for batch in (1, 8) if hint == "throughput" else (1,):
-        shapes = ",".join(
-            f"{i.name}[{','.join(str(n) for n in (batch, *i.shape))}]" for i in task.model.inputs
-        )
-        with tempfile.TemporaryDirectory() as folder:
-            command = [sys.executable, "-c", "from openvino.tools.benchmark.main import main; main()"]
-            command += [
-                "-m",
-                str(task.model.path),
-                "-d",
-                "CPU",
-                "-hint",
-                hint,
-                "-t",
-                str(max(1, round(seconds))),
-            ]
-            command += ["-shape", shapes, "-infer_precision", hints[floating], "-json_stats"]
-            command += ["-report_type", "no_counters", "-report_folder", folder]
-            done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=LIMIT_S)
-            files = list(Path(folder).glob("*.json"))
-            if done.returncode or not files:
-                print(f"benchmark_app {hint}: {done.stdout[-300:]}{done.stderr[-300:]}")
-                continue
-            stats = json.loads(files[0].read_text())["execution_results"]
-            best = max(best, float(stats["throughput"]))
-    if not best:
-        raise RuntimeError(f"benchmark_app gave no figure for {task.model.path.name}")
-    return best
 
 
 def _cells(row: dict[str, Any]) -> list[str]:
@@ -216,7 +180,8 @@ def _cells(row: dict[str, Any]) -> list[str]:
         row["precision"],
         f"{row['tuned']} ({row['outcome']})",
         spread(row["over_default"]),
-        spread(row["over_app"]) if row["over_app"] else "a pipeline",
+        spread(row["over_fp32"]),
+        spread(row["over_app"]),
         spread(row["over_reference"]),
         f"{reached:.0f} s" if reached is not None else "never",
     ]

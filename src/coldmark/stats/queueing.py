@@ -6,7 +6,7 @@ import heapq
 import math
 from bisect import bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import cycle
 
 import numpy as np
@@ -45,6 +45,12 @@ class Service:
             delay_s=self.delay_s,
             stalls_s=self.stalls_s,
         )
+
+    def rolled(self, share: float) -> Service:
+        """The same servers at another place of their scatter: begun at this share of it, [0, 1)."""
+        by = -int(share * len(self.noise))
+        stalls = None if self.stalls_s is None else np.roll(self.stalls_s, by)
+        return replace(self, noise=np.roll(self.noise, by), stalls_s=stalls)
 
 
 def batch_latencies(
@@ -171,8 +177,8 @@ def late_shares(
     *,
     limit_s: float,
     rng: np.random.Generator,
-    queries: int = 80_000,
+    queries: int = 400_000,
 ) -> NDArray[np.float64]:
-    """Share of queries over `limit_s` at each Poisson rate [1/s], all with the same unit-rate arrivals."""
-    unit = np.cumsum(rng.exponential(1.0, queries))
-    return np.array([float((service.latencies(unit / rate) > limit_s).mean()) for rate in rates])
+    """Share of queries over `limit_s` at each Poisson rate [1/s], each with arrivals of its own."""
+    arrivals = (np.cumsum(rng.exponential(1 / rate, queries)) for rate in rates)
+    return np.array([float((service.latencies(came) > limit_s).mean()) for came in arrivals])

@@ -27,6 +27,8 @@ SLOPE_PRIOR = 0.35
 WANDER = (0.0005, 0.003, 0.01, 0.03)
 WANDER_PRIOR = (0.4, 0.3, 0.2, 0.1)
 """Values of s and their prior weights: the quieter the likelier."""
+PARABOLA_POINTS = 5
+"""Played rates beyond which a parabola is put through them."""
 _NODES, _WEIGHTS = np.polynomial.hermite_e.hermegauss(5)
 _GRID = 81
 
@@ -55,6 +57,10 @@ class Shape:
         below, above = np.minimum(x - self.x[0], 0), np.maximum(x - self.x[-1], 0)
         return np.asarray(inside + first * below + last * above)
 
+    def share(self, rate: float) -> float:
+        """The late share at a rate [1/s]."""
+        return float(1 / (1 + np.exp(-self(np.array([np.log(rate)]))[0])))
+
 
 def logit(p: float) -> float:
     """ln(p / (1 - p)), for p in (0, 1)."""
@@ -71,7 +77,8 @@ def straight(limit: float, slope: float, allowed: float) -> Shape:
 def shape_of(rates: Array, shares: Array, allowed: float, *, least: float = 1e-4) -> Shape | None:
     """A shape from a played queue's late shares at ascending rates [1/s]; None where they do not cross.
 
-    Shares below `least` or above a half say little of the slope and are left out; what does not rise is
+    Shares below `least` or above a half say little of the slope and are left out. A parabola through the
+    logits, each weighing as its late queries do, takes out what bursts left in them; what does not rise is
     made to.
     """
     shares = np.maximum.accumulate(shares)
@@ -79,6 +86,10 @@ def shape_of(rates: Array, shares: Array, allowed: float, *, least: float = 1e-4
     if use.sum() < 3 or shares[use][0] > allowed / 2 or shares[use][-1] < allowed:
         return None
     x, y = np.log(rates[use]), np.log(shares[use]) - np.log1p(-shares[use])
+    if len(x) > PARABOLA_POINTS:
+        centred = x - x.mean()
+        y = np.polyval(np.polyfit(centred, y, 2, w=np.sqrt(shares[use])), centred)
+        y = np.maximum.accumulate(y)
     y = y + 1e-6 * np.arange(len(y))  # strictly rising, so that it can be inverted
     return Shape(x=x, logit=y, x0=float(np.interp(logit(allowed), y, x)))
 

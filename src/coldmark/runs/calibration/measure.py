@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,6 +24,8 @@ SUBSET_SHARE, SUBSET_LEAST = 0.1, 200
 """What is scored first, so that what clearly fails costs little."""
 
 ROUNDS = 5
+ROUNDS_S = 60.0
+"""Time after which no further round is begun: a sample of 3D-UNet alone may take a minute."""
 WAIT_S = 0.5
 
 
@@ -145,9 +148,12 @@ def _partly(task: Task, indices: Indices, answers: list[bytes]) -> Score | None:
 
 
 def speeds(base: Pass, other: Pass, seconds: float) -> NDArray[np.float64]:
-    """Rate of `other` over that of `base`, measured in turns so that a drift of the machine hits both."""
+    """Rate of `other` over that of `base`, measured in turns so that a drift hits both; shape [1 to 5]."""
     found: list[float] = []
+    until = time.monotonic() + ROUNDS_S
     for turn in range(ROUNDS):
+        if found and time.monotonic() > until:
+            break
         pair: dict[Any, float] = {}
         for which in (base, other) if turn % 2 == 0 else (other, base):
             pair[id(which)] = which.sut.bare_rate(seconds, 1)

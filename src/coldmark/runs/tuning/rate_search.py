@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from coldmark.core.errors import ConfigError
 from coldmark.core.server_rate import ServerRate, ServerTrial
+from coldmark.stats.control import Control, Pair, control
 from coldmark.stats.queueing import Service, highest_rate, late_shares, observed_service, pooled
 from coldmark.stats.tail_fit import Posterior, Shape, Tail, design_effect, shape_of, straight
 
@@ -32,12 +33,12 @@ STEP = 1.35
 TRIAL_S, LONG_TRIAL_S = 5.0, 20.0
 BUDGET_TRIALS = 9
 """Trials that the budget should have time for."""
-TRIAL_QUERIES = 4000
+TRIAL_QUERIES = 8000
 """Queries a trial should have; slow models get longer trials instead."""
 CONFIRM = 2.0
 """How much longer than a trial the confirmation is."""
 BURST_WEIGHT = 60.0
-"""Late queries that the played queue's design effect counts for, against those seen."""
+"""Late queries that the played queue's design effect and control count for, against those seen."""
 MOVED = 0.1
 """Change of the bare rate beyond which a trial was made on another machine."""
 MOVED_WEIGHT = 0.25
@@ -50,6 +51,11 @@ FAR_DOUBT = 0.5
 """What is added for each unit that the logarithm of that limit lies from the nearest trial's rate."""
 REPLAY = (1, 3, 8)
 """Numbers of trials after which the queue is played again with the batch times that they had."""
+GOLDEN = (5**0.5 - 1) / 2
+"""Its multiples, without their whole part, lie evenly apart."""
+ALONE = Control(weight=0.0, effect=1.0)
+"""Of a queue that says nothing of the trials."""
+BLOCKS = 60
 FALLBACK_SLOPE = 12.0
 """d logit / d ln rate where the played queue says nothing."""
 
@@ -63,7 +69,7 @@ class Goal:
     least_queries: int  # of an official run
     duration_s: float  # of an official run
     short: tuple[int, float] | None = None  # the same of a run of short length
-    confidence: float = 0.95
+    confidence: float = 0.99
 
     @property
     def allowed(self) -> float:
@@ -104,12 +110,24 @@ class Played:
     service: Service
     shape: Shape
     burst: float  # design effect of late queries at its limit
+    control: Control  # of this queue by itself, played at another place of its scatter
     reachable: bool
     doubt: float  # standard deviation of the logarithm of its limit
 
     @property
     def capacity(self) -> float:
         return self.service.capacity
+
+    def pair(self, seen: Observed, number: int, goal: Goal) -> Pair:
+        """A trial's late queries beside those of this queue on the same arrivals.
+
+        The queue begins at another place of its scatter for each `number`: what it was made of must not be
+        played to the very arrivals that it came from.
+        """
+        came = seen.times_s[:, 0] - seen.times_s[0, 0]
+        apart = self.service.rolled((number + 1) * GOLDEN % 1)
+        late = apart.latencies(came) > goal.bound_s
+        return Pair(late=seen.late, played=late, share=self.shape.share(seen.rate))
 
 
 def play(service: Service, goal: Goal, *, doubt: float = BARE_DOUBT) -> Played:
@@ -118,13 +136,23 @@ def play(service: Service, goal: Goal, *, doubt: float = BARE_DOUBT) -> Played:
     limit = highest_rate(service, limit_s=goal.bound_s, percentile=goal.percentile, rng=rng, rel_tol=0.01)
     fallback = straight(0.6 * service.capacity, FALLBACK_SLOPE, goal.allowed)
     if limit <= 0:
-        return Played(service=service, shape=fallback, burst=1.0, reachable=False, doubt=BARE_DOUBT)
+        return Played(
+            service=service, shape=fallback, burst=1.0, control=ALONE, reachable=False, doubt=BARE_DOUBT
+        )
     rates = limit * np.exp(np.linspace(-0.35, 0.14, 8))
     shape = shape_of(rates, late_shares(service, rates, limit_s=goal.bound_s, rng=rng), goal.allowed)
     arrivals = np.cumsum(rng.exponential(1 / limit, 100_000))
-    burst = design_effect(service.latencies(arrivals) > goal.bound_s, blocks=60)
-    shape = shape or straight(limit, FALLBACK_SLOPE, goal.allowed)
-    return Played(service=service, shape=shape, burst=burst, reachable=True, doubt=doubt)
+    late = service.latencies(arrivals) > goal.bound_s
+    again = service.rolled(GOLDEN).latencies(arrivals) > goal.bound_s
+    by_itself = control([Pair(late=late, played=again, share=goal.allowed)], blocks=BLOCKS)
+    return Played(
+        service=service,
+        shape=shape or straight(limit, FALLBACK_SLOPE, goal.allowed),
+        burst=design_effect(late, blocks=BLOCKS),
+        control=by_itself or ALONE,
+        reachable=True,
+        doubt=doubt,
+    )
 
 
 def search(
@@ -159,6 +187,7 @@ class _Hunt:
         self._bare = played.service
         self._budget_s, self._on_trial = budget_s, on_trial
         self._seen: list[Observed] = []
+        self._pairs: list[Pair] = []  # of the trials with what is played now
         self._confirms: list[bool] = []
         self._spent_s = 0.0
         self._overhead_s = 0.0  # of a trial, beyond LoadGen's own time
@@ -182,6 +211,7 @@ class _Hunt:
             )
         seen = self._measure(rate, seconds, len(self._seen))
         self._seen.append(seen)
+        self._pairs.append(self._played.pair(seen, len(self._pairs), self._goal))
         self._confirms.append(confirms)
         self._spent_s += seen.spent_s
         self._overhead_s = max(self._overhead_s, seen.spent_s - seen.seconds)
@@ -204,8 +234,20 @@ class _Hunt:
         total = BURST_WEIGHT + sum(n for n, _ in seen)
         return (BURST_WEIGHT * self._played.burst + sum(n * effect for n, effect in seen)) / total
 
+    def _control(self) -> Control:
+        """How far the trials follow the played queue: as it follows itself, and as they do."""
+        found, known = control(self._pairs), self._played.control
+        if found is None:
+            return known
+        seen = float(sum(p.late.sum() for p in self._pairs))
+        share = seen / (BURST_WEIGHT + seen)
+        return Control(
+            weight=share * found.weight + (1 - share) * known.weight,
+            effect=share * found.effect + (1 - share) * known.effect,
+        )
+
     def _trials(self) -> list[ServerTrial]:
-        burst = self._burst()
+        effect = self._control().effect
         return [
             ServerTrial(
                 rate_qps=o.rate,
@@ -213,7 +255,7 @@ class _Hunt:
                 queries=len(o.late),
                 over=int(o.late.sum()),
                 percentile_ms=o.percentile_s * 1e3,
-                effective_queries=len(o.late) * weight / burst,
+                effective_queries=len(o.late) * weight / effect,
                 bare_before=o.bare_before,
                 bare_after=o.bare_after,
                 weight=weight,
@@ -225,13 +267,10 @@ class _Hunt:
     # -- what follows from them --------------------------------------------------------------------
 
     def _posterior(self) -> Posterior:
+        followed = self._control()
         tails = [
-            Tail(
-                rate=t.rate_qps,
-                effective=t.effective_queries,
-                late=t.effective_queries * t.over / max(1, t.queries),
-            )
-            for t in self._trials()
+            Tail(rate=t.rate_qps, effective=t.effective_queries, late=t.effective_queries * followed.share(p))
+            for t, p in zip(self._trials(), self._pairs, strict=True)
         ]
         played = self._played
         far = min(abs(math.log(o.rate) - played.shape.x0) for o in self._seen)
@@ -270,6 +309,7 @@ class _Hunt:
         again = play(pooled(used), self._goal, doubt=SEEN_DOUBT)
         if again.reachable:
             self._played = again
+            self._pairs = [again.pair(o, number, self._goal) for number, o in enumerate(self._seen)]
 
     def confirmed(self) -> ServerRate:
         """The rate, after a longer run at it; lower, if that run made it less sure."""
