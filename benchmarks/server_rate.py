@@ -1,25 +1,47 @@
 """The Server rate that the search finds over the true highest VALID rate, and how often it is confirmed.
 
-The true one comes from a fine sweep around the rate found: the highest rate of which more than half of the
-runs were VALID. Runs have early stopping and the length that --confirm-s says; the search aims at official
-length, so a shorter confirmation asks for a little more than it promises. Sweep and confirmations are
-interleaved, so that a machine that changes does so in both.
+The true one comes from a fine sweep around the rate found: runs of some seconds at each rate, in turns, and a
+line through the logits of their pooled late shares; it is where an official run has just as many late
+queries as early stopping bears. Confirmations are what a user does with the rate: `run` at short length, to
+its end, with a verdict. Sweep and confirmations are interleaved, so that a machine that changes does so in
+both. All late queries of a sweep's rate together are of official length once --repeats times --sweep-s is.
 """
 
 from __future__ import annotations
 
 import argparse
+import math
+import tempfile
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
-from common import machine, parser, report, run, spec
+import numpy as np
+from common import SUITES, machine, parser, report, run
 
-from coldmark.core.nouns import Length, Scenario
+from coldmark.core.nouns import Length, Mode, Precision, Scenario
 from coldmark.core.record import RunSpec
-from coldmark.core.server_rate import ServerTrial
-from coldmark.runs.tuning.server_rate import find_server_rate
+from coldmark.core.server_rate import ServerRate, ServerTrial
+from coldmark.runs.resolve import resolve
+from coldmark.runs.tuning.server_rate import Trials, find_server_rate
+from coldmark.stats.early_stopping import most_over
 
 WORKLOADS = ("resnet50", "retinanet", "rnnt", "bert-99", "dlrm-99")
+
+
+def what_of(workload: str, model: str, given: argparse.Namespace) -> RunSpec:
+    """A short Server run as a user types it."""
+    return RunSpec(
+        workload=workload,
+        scenario=Scenario.SERVER,
+        suite=SUITES[Scenario.SERVER],
+        model=model,
+        backend="openvino",
+        modes=(Mode.PERFORMANCE,),
+        length=Length.SHORT,
+        precision=given.precision,
+        options=dict(pair.split("=", 1) for pair in given.set),
+    )
 
 
 def confirmed(what: RunSpec, rate: float) -> bool:
@@ -31,19 +53,18 @@ def confirmed(what: RunSpec, rate: float) -> bool:
 
 def measure(workload: str, model: str, given: argparse.Namespace) -> dict[str, Any]:
     """The search, then sweep and confirmations in turn."""
-    options = {"test.min_query_count": "459"}
-    what = spec(model, Scenario.SERVER, workload=workload, seconds=given.confirm_s, options=options)
-    what = replace(what, length=Length.SHORT)
-    searched = replace(what, options={"harness.bare_s": "0.5"})
+    what = what_of(workload, model, given)
 
     def tell(trial: ServerTrial) -> None:
         print(f"  {workload} {trial.rate_qps:.5g}/s: {trial.over} of {trial.queries} late", flush=True)
 
-    found = find_server_rate(searched, budget_s=given.budget_s, on_trial=tell)
+    found = find_server_rate(what, budget_s=given.budget_s, on_trial=tell)
     row: dict[str, Any] = {
         "workload": workload,
         "model": model,
+        "precision": what.precision.value,
         "rate_qps": found.rate_qps,
+        "short_qps": found.short_qps,
         "confidence": found.confidence,
         "limit_qps": [found.limit_low_qps, found.limit_qps, found.limit_high_qps],
         "searched_s": found.searched_s,
@@ -53,30 +74,55 @@ def measure(workload: str, model: str, given: argparse.Namespace) -> dict[str, A
         "confirmations": 0,
         "true_qps": None,
         "ratio": None,
+        "sweep": [],
     }
-    if not found.reachable:
-        return row
+    if found.reachable:
+        with tempfile.TemporaryDirectory() as folder:
+            _sweep_and_confirm(row, what, found, given, Path(folder))
+    return row
+
+
+def _sweep_and_confirm(
+    row: dict[str, Any], what: RunSpec, found: ServerRate, given: argparse.Namespace, folder: Path
+) -> None:
+    trials = Trials(resolve(what), folder)
     factors = [1 + given.step * k for k in range(-given.steps, given.steps + 1)]
-    valid = dict.fromkeys(factors, 0)
+    sweep = {f: [0, 0] for f in factors}  # late, queries
     for number in range(max(given.repeats, given.confirmations)):
         if number < given.confirmations:
             row["confirmations"] += 1
-            row["confirmed"] += confirmed(what, found.rate_qps)
+            row["confirmed"] += confirmed(what, found.short_qps or found.rate_qps)
+            print(f"  confirmed: {row['confirmed']} of {row['confirmations']}", flush=True)
         if number < given.repeats:
-            for factor in factors:
-                valid[factor] += confirmed(what, found.rate_qps * factor)
-    holding = [f for f in factors if valid[f] > given.repeats / 2]
-    row["sweep"] = {f"{f:.3f}": n for f, n in valid.items()}
-    if holding:
-        row["true_qps"] = found.rate_qps * max(holding)
-        row["ratio"] = 1 / max(holding)
-    return row
+            for at, factor in enumerate(factors):
+                seed = 1000 + number * len(factors) + at  # arrivals that no trial of the search had
+                seen = trials(found.rate_qps * factor, given.sweep_s, seed)
+                sweep[factor][0] += int(seen.late.sum())
+                sweep[factor][1] += len(seen.late)
+            print("  sweep:", {f"{f:.2f}": f"{a / b:.4f}" for f, (a, b) in sweep.items()}, flush=True)
+    row["sweep"] = [[f, *sweep[f]] for f in factors]
+    row["at_rate"] = sweep[1.0]
+    limit = true_limit(row["sweep"], found)
+    if limit:
+        row["true_qps"] = found.rate_qps * limit
+        row["ratio"] = 1 / limit
+
+
+def true_limit(sweep: list[list[float]], found: ServerRate) -> float | None:
+    """The factor on the rate at which an official run bears what is late; None without late queries."""
+    some = [(math.log(f), late, n) for f, late, n in sweep if 0 < late < n / 2]
+    if len(some) < 3:
+        return None
+    x, late, n = np.array(some).T
+    line = np.polyfit(x, np.log(late / (n - late)), 1, w=np.sqrt(late))
+    share = most_over(found.official_queries, found.percentile) / found.official_queries
+    return float(np.exp((math.log(share / (1 - share)) - line[1]) / line[0]))
 
 
 def show(row: dict[str, Any]) -> list[str]:
     low, middle, high = row["limit_qps"]
     return [
-        f"{row['workload']} {row['model']}",
+        f"{row['workload']} {row['model']} {row['precision']}",
         f"{row['rate_qps']:.4g}",
         f"{middle:.4g} ({low:.4g} to {high:.4g})",
         f"{row['confidence']:.3f}",
@@ -92,10 +138,12 @@ def main() -> None:
     options.add_argument("--only", action="append", help="workloads; may be repeated")
     options.add_argument("--model", action="append", help="mini, full; may be repeated [mini]")
     options.add_argument("--budget-s", type=float, default=180, help="of each search")
-    options.add_argument("--confirm-s", type=float, default=60, help="length of sweep and confirmation runs")
-    options.add_argument("--confirmations", type=int, default=20, help="runs at the rate found")
-    options.add_argument("--steps", type=int, default=6, help="rates of the sweep on either side")
-    options.add_argument("--step", type=float, default=0.01, help="between them, as a share of the rate")
+    options.add_argument("--precision", type=Precision, default=Precision.FP32, help="fp32, bf16, int8")
+    options.add_argument("--set", action="append", default=[], help="KEY=VALUE, as of run")
+    options.add_argument("--confirmations", type=int, default=20, help="short runs at the rate for such")
+    options.add_argument("--sweep-s", type=float, default=20, help="length of each run of the sweep")
+    options.add_argument("--steps", type=int, default=3, help="rates of the sweep on either side")
+    options.add_argument("--step", type=float, default=0.02, help="between them, as a share of the rate")
     given = options.parse_args()
     where = machine()
     rows = [

@@ -203,6 +203,10 @@ def test_the_reason_tells_a_tie_from_the_fastest() -> None:
     assert reason(tuple(clear), choice(clear), task) == "the fastest that holds the gate"
     none = [FP32, point("q1", 5.0, 70.0, False)]
     assert "the best reaches 70.0000" in reason(tuple(none), choice(none), task)
+    unjudged: Any = SimpleNamespace(gate=None, refusal="random weights")
+    bf16 = Candidate(precision=Precision.BF16, speed=2.0)
+    assert reason((bf16, *close), bf16, unjudged).startswith("no INT8 is faster; accuracy is not judged")
+    assert reason(tuple(close), close[0], unjudged).startswith("the first method; accuracy is not judged")
 
 
 def test_a_run_says_how_its_model_was_quantised() -> None:

@@ -18,7 +18,7 @@ from coldmark.core.record import RunSpec
 from coldmark.core.server_rate import ServerRate
 from coldmark.runs.resolve import resolve
 from coldmark.runs.tuning.rate_search import Goal, Observed, play, search
-from coldmark.runs.tuning.server_rate import _Trials, find_server_rate
+from coldmark.runs.tuning.server_rate import Trials, find_server_rate
 from coldmark.stats.control import Control, Pair, control
 from coldmark.stats.early_stopping import most_over
 from coldmark.stats.queueing import Service, observed_service
@@ -268,7 +268,7 @@ def test_other_scenarios_have_no_rate_to_search() -> None:
 
 @pytest.mark.loadgen
 def test_a_trial_through_loadgen_tells_when_each_query_came_and_was_answered(tmp_path: Path) -> None:
-    trials = _Trials(resolve(spec()), tmp_path)
+    trials = Trials(resolve(spec()), tmp_path)
     assert trials.goal == replace(OFFICIAL, short=(459, 60.0))
     service, first = trials.probe()
     assert len(service.batch_s) == 2

@@ -203,7 +203,8 @@ def _noted(asked: _Asked, found: Found, used: int, seconds: float) -> Calibratio
 def reason(front: tuple[Candidate, ...], chosen: Candidate | None, task: Task) -> str:
     """Why this one was chosen, in a sentence."""
     if task.gate is None or task.refusal:
-        first = "the first method; accuracy is not judged"
+        fastest = chosen is not None and chosen.precision is Precision.BF16
+        first = f"{'no INT8 is faster' if fastest else 'the first method'}; accuracy is not judged"
         return f"{first}: {task.refusal}" if task.refusal else first
     best = max((c for c in front if c.precision is Precision.INT8), key=_accuracy_of, default=None)
     missed = f"no INT8 model holds {task.gate.target:.4f}" + (

@@ -62,7 +62,7 @@ def find_server_rate(
 
 
 def _find(plan: Plan, folder: Path, budget_s: float, on_trial: OnTrial | None) -> ServerRate:
-    trials = _Trials(plan, folder)
+    trials = Trials(plan, folder)
     started = time.monotonic()
     service, first = trials.probe()
     left_s = budget_s - (time.monotonic() - started)
@@ -72,7 +72,7 @@ def _find(plan: Plan, folder: Path, budget_s: float, on_trial: OnTrial | None) -
     return replace(found, searched_s=time.monotonic() - started)
 
 
-class _Trials:
+class Trials:
     """Trials of one plan, each in a folder of its own."""
 
     def __init__(self, plan: Plan, folder: Path) -> None:
