@@ -21,12 +21,12 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
+from coldmark.workloads.onnx_graph import OnnxGraph, port
+
 INPUTS = ("input_ids", "input_mask", "segment_ids")
 OUTPUTS = ("output_start_logits", "output_end_logits")
 """Names as MLPerf's own ONNX file has them."""
 
-OPSET = 17
-IR_VERSION = 8
 SEED = 20220908
 EPSILON = 1e-12
 BLOCKED = -10000.0  # added to the attention to padding, as BERT does
@@ -57,25 +57,20 @@ LARGE = Config(layers=24, hidden=1024, heads=16, intermediate=4096, vocabulary=3
 
 
 @dataclass
-class _Graph:
+class _Graph(OnnxGraph):
     """Nodes in order, the shapes of trained weights, and constants."""
 
     config: Config
-    nodes: list[onnx.NodeProto] = field(default_factory=list)
     shapes: dict[str, Shape] = field(default_factory=dict)
-    constants: list[onnx.TensorProto] = field(default_factory=list)
 
     def constant(self, name: str, value: Any, dtype: type = np.float32) -> str:
-        if all(c.name != name for c in self.constants):
-            self.constants.append(numpy_helper.from_array(np.array(value, dtype), name))
+        """A value that is stored once, however often it is asked for."""
+        if all(t.name != name for t in self.tensors):
+            self.tensor(name, np.array(value, dtype))
         return name
 
     def weight(self, name: str, *shape: int) -> str:
         self.shapes[name] = shape
-        return name
-
-    def node(self, kind: str, inputs: list[str], name: str, **attributes: Any) -> str:
-        self.nodes.append(helper.make_node(kind, inputs, [name], name=name, **attributes))
         return name
 
     def dense(self, x: str, name: str, inn: int, out: int) -> str:
@@ -156,7 +151,7 @@ class _Graph:
         """Scores of beginning and end, [batch, sequence] each."""
         both = self.dense(x, "answer", self.config.hidden, 2)
         parts = ["answer.start", "answer.end"]
-        self.nodes.append(helper.make_node("Split", [both], parts, name="answer.split", axis=-1))
+        self.split(both, parts, "answer.split", axis=-1)
         for part, output in zip(parts, OUTPUTS, strict=True):
             self.node("Squeeze", [part, self.number("last")], output)
 
@@ -185,16 +180,12 @@ def build(config: Config, weights: Mapping[str, NDArray[np.float32]]) -> onnx.Mo
 
 
 def _model(config: Config, weights: list[onnx.TensorProto]) -> onnx.ModelProto:
-    g = _graph(config)
-    graph = helper.make_graph(
-        g.nodes,
+    return _graph(config).model(
         "bert",
-        [helper.make_tensor_value_info(n, TensorProto.INT64, ["batch", "sequence"]) for n in INPUTS],
-        [helper.make_tensor_value_info(n, TensorProto.FLOAT, ["batch", "sequence"]) for n in OUTPUTS],
-        [*weights, *g.constants],
+        [port(name, "batch", "sequence", kind=TensorProto.INT64) for name in INPUTS],
+        [port(name, "batch", "sequence") for name in OUTPUTS],
+        weights,
     )
-    opset = [helper.make_opsetid("", OPSET)]
-    return helper.make_model(graph, opset_imports=opset, ir_version=IR_VERSION, producer_name="coldmark")
 
 
 # -- seeded weights --------------------------------------------------------------------------------

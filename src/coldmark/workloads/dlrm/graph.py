@@ -9,18 +9,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, numpy_helper
 
 from coldmark.core.errors import DataError
 from coldmark.workloads.dlrm.architecture import Config, Weights
-
-OPSET = 17
-IR_VERSION = 8
+from coldmark.workloads.onnx_graph import OnnxGraph, port
 
 DENSE_INPUT = "dense"  # log of counts plus one, float32 [pairs, 13]
 CATEGORY_INPUT = "category"  # int32 [pairs, 26], of a whole model
@@ -30,27 +27,16 @@ TABLES_NAME = "tables"  # float32 [rows of all tables, dimension]
 STARTS_NAME = "starts"  # int32 [26], first row of each table
 
 
-class _Graph:
-    def __init__(self, config: Config, weights: Weights) -> None:
-        self.config = config
-        self._weights = weights
-        self.nodes: list[onnx.NodeProto] = []
-        self.constants: list[onnx.TensorProto] = []
-        self.inputs = [_port(DENSE_INPUT, TensorProto.FLOAT, ["pairs", config.dense])]
-
-    def constant(self, name: str, value: NDArray[np.generic]) -> str:
-        self.constants.append(numpy_helper.from_array(np.ascontiguousarray(value), name))
-        return name
-
-    def node(self, kind: str, inputs: list[str], name: str, **attributes: Any) -> str:
-        self.nodes.append(helper.make_node(kind, inputs, [name], name=name, **attributes))
-        return name
+@dataclass
+class _Graph(OnnxGraph):
+    config: Config
+    weights: Weights
 
     def mlp(self, x: str, part: str, last: str, output: str) -> str:
         """Fully connected layers with ReLU between; the last one ends in `last` and is called `output`."""
         names = [name for name, _, _ in self.config.layers if name.startswith(part)]
         for name in names:
-            wanted = [self.constant(f"{name}.{k}", self._weights(f"{name}.{k}")) for k in ("weight", "bias")]
+            wanted = [self.tensor(f"{name}.{k}", self.weights(f"{name}.{k}")) for k in ("weight", "bias")]
             x = self.node("Gemm", [x, *wanted], f"{name}.out", transB=1)
             ends = name == names[-1]
             x = self.node(last if ends else "Relu", [x], output if ends else f"{name}.relu")
@@ -58,46 +44,38 @@ class _Graph:
 
     def lookup(self) -> None:
         """Rows of all tables from their concatenation, by category plus the table's first row."""
-        tables = [self._weights(f"emb_l.{t}.weight") for t in range(len(self.config.rows))]
-        self.inputs.append(_port(CATEGORY_INPUT, TensorProto.INT32, ["pairs", len(tables)]))
-        starts = self.constant(STARTS_NAME, self.config.starts.astype(np.int32))
+        tables = [self.weights(f"emb_l.{t}.weight") for t in range(len(self.config.rows))]
+        starts = self.tensor(STARTS_NAME, self.config.starts.astype(np.int32))
         ids = self.node("Add", [CATEGORY_INPUT, starts], "ids")
-        self.node("Gather", [self.constant(TABLES_NAME, np.concatenate(tables)), ids], ROWS, axis=0)
+        self.node("Gather", [self.tensor(TABLES_NAME, np.concatenate(tables)), ids], ROWS, axis=0)
 
     def interaction(self, x: str) -> str:
         """The bottom output followed by the inner products below the diagonal, row by row."""
         features = len(self.config.rows) + 1
         row, column = np.tril_indices(features, -1)
-        first = self.node("Unsqueeze", [x, self.constant("axis", np.array([1]))], "bottom.feature")
+        first = self.node("Unsqueeze", [x, self.tensor("axis", np.array([1]))], "bottom.feature")
         all_of = self.node("Concat", [first, ROWS], "features", axis=1)
         turned = self.node("Transpose", [all_of], "features.turned", perm=[0, 2, 1])
         dots = self.node("MatMul", [all_of, turned], "dots")
         flat = self.node(
-            "Reshape", [dots, self.constant("flat", np.array([0, features * features]))], "dots.flat"
+            "Reshape", [dots, self.tensor("flat", np.array([0, features * features]))], "dots.flat"
         )
-        below = self.constant("below", row * features + column)
+        below = self.tensor("below", row * features + column)
         met = self.node("Gather", [flat, below], "dots.below", axis=1)
         return self.node("Concat", [x, met], "met", axis=1)
 
 
-def _port(name: str, kind: int, shape: list[str | int]) -> onnx.ValueInfoProto:
-    return helper.make_tensor_value_info(name, kind, shape)
-
-
 def build(config: Config, weights: Weights, *, whole: bool) -> onnx.ModelProto:
     """A whole model (`dense`, `category`), or its layers (`dense`, `rows`); output `probability`."""
-    g = _Graph(config, weights)
+    g, tables = _Graph(config, weights), len(config.rows)
     if whole:
         g.lookup()
+        looked_up = port(CATEGORY_INPUT, "pairs", tables, kind=TensorProto.INT32)
     else:
-        g.inputs.append(_port(ROWS, TensorProto.FLOAT, ["pairs", len(config.rows), config.dimension]))
+        looked_up = port(ROWS, "pairs", tables, config.dimension)
     bottom = g.mlp(DENSE_INPUT, "bot_l", "Relu", "bottom")
     g.mlp(g.interaction(bottom), "top_l", "Sigmoid", OUTPUT)
-    output = _port(OUTPUT, TensorProto.FLOAT, ["pairs", 1])
-    graph = helper.make_graph(g.nodes, "dlrm", g.inputs, [output], g.constants)
-    model = helper.make_model(
-        graph, producer_name="coldmark", opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION
-    )
+    model = g.model("dlrm", [port(DENSE_INPUT, "pairs", config.dense), looked_up], [port(OUTPUT, "pairs", 1)])
     onnx.checker.check_model(model)
     return model
 
@@ -171,5 +149,5 @@ def _without_lookup(model: onnx.ModelProto, dimension: int, tables: int) -> onnx
         kept = [entry for entry in group if (getattr(entry, "name", "")) not in gone]
         del group[:]
         group.extend(kept)  # type: ignore[arg-type]
-    graph.input.append(_port(ROWS, TensorProto.FLOAT, ["pairs", tables, dimension]))
+    graph.input.append(port(ROWS, "pairs", tables, dimension))
     return layers

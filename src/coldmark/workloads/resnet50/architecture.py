@@ -8,14 +8,13 @@ Recognition" (2015), table 1, with the stride of a down-sampling block on its 3x
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx
-from numpy.typing import NDArray
-from onnx import TensorProto, helper, numpy_helper
+
+from coldmark.workloads.onnx_graph import OnnxGraph, port
 
 STAGES = ((3, 64, 1), (4, 128, 2), (6, 256, 2), (3, 512, 2))
 """(blocks, width of the bottleneck, stride of the first block) of each stage."""
@@ -29,24 +28,12 @@ PARAMETERS = 25_557_032
 MACS = 4_089_184_256
 """Multiply-accumulates of the convolutions and the classifier, one image."""
 
-OPSET = 17
-IR_VERSION = 8
 SEED = 20220908
 
 
 @dataclass
-class _Graph:
+class _Graph(OnnxGraph):
     rng: np.random.Generator
-    nodes: list[onnx.NodeProto] = field(default_factory=list)
-    weights: list[onnx.TensorProto] = field(default_factory=list)
-
-    def weight(self, name: str, value: NDArray[np.float32]) -> str:
-        self.weights.append(numpy_helper.from_array(value, name))
-        return name
-
-    def node(self, kind: str, inputs: list[str], name: str, **attributes: Any) -> str:
-        self.nodes.append(helper.make_node(kind, inputs, [name], name=name, **attributes))
-        return name
 
     def conv(self, x: str, name: str, shape: tuple[int, int, int], *, stride: int, scale: float) -> str:
         """Convolution and batch normalisation; `shape` is (out, in, kernel side)."""
@@ -56,17 +43,17 @@ class _Graph:
         pad = side // 2
         y = self.node(
             "Conv",
-            [x, self.weight(f"{name}.weight", kernel)],
+            [x, self.tensor(f"{name}.weight", kernel)],
             f"{name}.conv",
             kernel_shape=[side, side],
             strides=[stride, stride],
             pads=[pad] * 4,
         )
         names = [
-            self.weight(f"{name}.scale", np.full(out, scale, np.float32)),
-            self.weight(f"{name}.shift", np.zeros(out, np.float32)),
-            self.weight(f"{name}.mean", np.zeros(out, np.float32)),
-            self.weight(f"{name}.variance", np.ones(out, np.float32)),
+            self.tensor(f"{name}.scale", np.full(out, scale, np.float32)),
+            self.tensor(f"{name}.shift", np.zeros(out, np.float32)),
+            self.tensor(f"{name}.mean", np.zeros(out, np.float32)),
+            self.tensor(f"{name}.variance", np.ones(out, np.float32)),
         ]
         return self.node("BatchNormalization", [y, *names], f"{name}.norm", epsilon=1e-5)
 
@@ -104,17 +91,12 @@ def build(seed: int = SEED) -> onnx.ModelProto:
     features = STAGES[-1][1] * EXPANSION
     x = g.node("Flatten", [g.node("GlobalAveragePool", [x], "pool")], "flatten")
     dense = g.rng.standard_normal((CLASSES, features), dtype=np.float32) * np.float32(features**-0.5)
-    names = [g.weight("classifier.weight", dense), g.weight("classifier.bias", np.zeros(CLASSES, np.float32))]
+    names = [g.tensor("classifier.weight", dense), g.tensor("classifier.bias", np.zeros(CLASSES, np.float32))]
     g.node("Gemm", [x, *names], "logits", transB=1)
-    graph = helper.make_graph(
-        g.nodes,
+    return g.model(
         "resnet50_v1.5_seeded",
-        [helper.make_tensor_value_info("image", TensorProto.FLOAT, ["batch", 3, IMAGE_SIZE, IMAGE_SIZE])],
-        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", CLASSES])],
-        g.weights,
-    )
-    return helper.make_model(
-        graph, producer_name="coldmark", opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION
+        [port("image", "batch", 3, IMAGE_SIZE, IMAGE_SIZE)],
+        [port("logits", "batch", CLASSES)],
     )
 
 

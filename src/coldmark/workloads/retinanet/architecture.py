@@ -20,8 +20,8 @@ from typing import Any
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import TensorProto, helper, numpy_helper
 
+from coldmark.workloads.onnx_graph import OnnxGraph, port
 from coldmark.workloads.retinanet.anchors import PER_CELL
 
 EXPANSION = 2
@@ -37,8 +37,6 @@ PRIOR = 0.01
 LAST_SPREAD = 0.003
 """Of the heads' last weights: so that some hundreds to thousands of candidates pass, as with real images."""
 
-OPSET = 17
-IR_VERSION = 8
 SEED = 20220908
 
 Weights = Mapping[str, NDArray[np.float32]]
@@ -105,12 +103,10 @@ def output_names() -> tuple[str, ...]:
 
 
 @dataclass
-class _Graph:
+class _Graph(OnnxGraph):
     plan: Plan
     draw: np.random.Generator
     given: Weights | None
-    nodes: list[onnx.NodeProto] = field(default_factory=list)
-    weights: list[onnx.TensorProto] = field(default_factory=list)
     known: set[str] = field(default_factory=set)
 
     def weight(self, name: str, value: NDArray[Any]) -> str:
@@ -121,15 +117,7 @@ class _Graph:
                 if self.given[name].shape != value.shape:
                     raise ValueError(f"{name} is {self.given[name].shape}, not {value.shape}")
                 value = np.ascontiguousarray(self.given[name], np.float32)
-            self.weights.append(numpy_helper.from_array(value, name))
-        return name
-
-    def constant(self, name: str, value: NDArray[Any]) -> str:
-        self.weights.append(numpy_helper.from_array(value, name))
-        return name
-
-    def node(self, kind: str, inputs: list[str], name: str, **attributes: Any) -> str:
-        self.nodes.append(helper.make_node(kind, inputs, [name], name=name, **attributes))
+            self.tensor(name, value)
         return name
 
     def conv(
@@ -223,7 +211,7 @@ class _Graph:
     def _doubled(self, x: str, level: int) -> str:
         return self.node(
             "Resize",
-            [x, "", self.constant(f"pyramid.scale{level}", np.array([1, 1, 2, 2], np.float32))],
+            [x, "", self.tensor(f"pyramid.scale{level}", np.array([1, 1, 2, 2], np.float32))],
             f"pyramid.up{level}",
             mode="nearest",
             coordinate_transformation_mode="asymmetric",
@@ -244,8 +232,8 @@ def build(plan: Plan, weights: Weights | None = None, *, seed: int = SEED) -> on
     """
     g = _Graph(plan, np.random.default_rng(seed), weights)
     mean, std = (np.array(v, np.float32).reshape(1, 3, 1, 1) for v in (MEAN, STD))
-    x = g.node("Sub", ["image", g.constant("input.mean", mean)], "input.centred")
-    x = g.node("Div", [x, g.constant("input.std", std)], "input.scaled")
+    x = g.node("Sub", ["image", g.tensor("input.mean", mean)], "input.centred")
+    x = g.node("Div", [x, g.tensor("input.std", std)], "input.scaled")
     levels = g.pyramid(g.backbone(x))
     prior = np.full(PER_CELL * plan.classes, -np.log((1 - PRIOR) / PRIOR), np.float32)
     zero = np.zeros(PER_CELL * 4, np.float32)
@@ -258,17 +246,8 @@ def build(plan: Plan, weights: Weights | None = None, *, seed: int = SEED) -> on
         for level, y, cells in zip(LEVELS, levels, plan.cells, strict=True):
             end = g.head(y, f"head.{kind}", level, PER_CELL * values, last)
             g.node("Identity", [end], f"{kind}{level}")
-            shape: list[str | int | None] = ["batch", PER_CELL * values, cells, cells]
-            outputs.append(helper.make_tensor_value_info(f"{kind}{level}", TensorProto.FLOAT, shape))
-    graph = helper.make_graph(
-        g.nodes,
-        "retinanet",
-        [helper.make_tensor_value_info("image", TensorProto.FLOAT, ["batch", 3, plan.side, plan.side])],
-        outputs,
-        g.weights,
-    )
-    opset = helper.make_opsetid("", OPSET)
-    return helper.make_model(graph, producer_name="coldmark", opset_imports=[opset], ir_version=IR_VERSION)
+            outputs.append(port(f"{kind}{level}", "batch", PER_CELL * values, cells, cells))
+    return g.model("retinanet", [port("image", "batch", 3, plan.side, plan.side)], outputs)
 
 
 def write(path: Path, plan: Plan = FULL) -> None:

@@ -16,20 +16,17 @@ joint]. `decoder`: one step for a batch, with the joint over a window of frames;
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto
 
+from coldmark.workloads.onnx_graph import OnnxGraph, port
 from coldmark.workloads.rnnt.alphabet import SYMBOLS
 
 Weights = Mapping[str, NDArray[np.float32]]
-
-OPSET = 17
-IR_VERSION = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,33 +90,9 @@ def decoder_macs(shape: Shape, frames: int, said: int) -> int:
     ) * shape.joint * shape.symbols
 
 
-@dataclass
-class _Graph:
-    nodes: list[onnx.NodeProto] = field(default_factory=list)
-    weights: list[onnx.TensorProto] = field(default_factory=list)
-
-    def constant(self, name: str, value: NDArray[Any]) -> str:
-        self.weights.append(numpy_helper.from_array(np.ascontiguousarray(value), name))
-        return name
-
-    def node(self, kind: str, inputs: list[str], name: str, **attributes: Any) -> str:
-        self.nodes.append(helper.make_node(kind, inputs, [name], name=name, **attributes))
-        return name
-
-    def model(self, name: str, inputs: list[Any], outputs: list[Any]) -> onnx.ModelProto:
-        graph = helper.make_graph(self.nodes, name, inputs, outputs, self.weights)
-        made = helper.make_model(
-            graph,
-            producer_name="coldmark",
-            opset_imports=[helper.make_opsetid("", OPSET)],
-            ir_version=IR_VERSION,
-        )
-        onnx.checker.check_model(made)
-        return made
-
-
-def _tensor(name: str, kind: int, shape: list[int | str]) -> Any:
-    return helper.make_tensor_value_info(name, kind, shape)
+def _checked(model: onnx.ModelProto) -> onnx.ModelProto:
+    onnx.checker.check_model(model)
+    return model
 
 
 # -- encoder ----------------------------------------------------------------------------------------
@@ -128,21 +101,23 @@ def _tensor(name: str, kind: int, shape: list[int | str]) -> Any:
 def build_encoder(weights: Weights, shape: Shape) -> onnx.ModelProto:
     """Graph `encoder`: `features` [frames, batch, features], frames even, and `lengths` [batch], int64, the
     true frames of each utterance -> `heard` [batch, frames / 2, joint]."""
-    g = _Graph()
+    g = OnnxGraph()
     x = _lstm_layers(g, "features", weights, "encoder.pre_rnn", shape.pre_layers)
     x = _stack_time(g, _silence_past_end(g, x))
     x = _lstm_layers(g, x, weights, "encoder.post_rnn", shape.post_layers)
     first = weights["joint.net.0.weight"][:, : shape.encoder]
-    x = g.node("MatMul", [x, g.constant("joint.heard.weight", first.T)], "joint.heard.product")
-    x = g.node("Add", [x, g.constant("joint.heard.bias", weights["joint.net.0.bias"])], "joint.heard")
+    x = g.node("MatMul", [x, g.tensor("joint.heard.weight", first.T)], "joint.heard.product")
+    x = g.node("Add", [x, g.tensor("joint.heard.bias", weights["joint.net.0.bias"])], "joint.heard")
     g.node("Transpose", [x], "heard", perm=[1, 0, 2])
-    return g.model(
-        "rnnt_encoder",
-        [
-            _tensor("features", TensorProto.FLOAT, ["frames", "batch", shape.features]),
-            _tensor("lengths", TensorProto.INT64, ["batch"]),
-        ],
-        [_tensor("heard", TensorProto.FLOAT, ["batch", "half", shape.joint])],
+    return _checked(
+        g.model(
+            "rnnt_encoder",
+            [
+                port("features", "frames", "batch", shape.features),
+                port("lengths", "batch", kind=TensorProto.INT64),
+            ],
+            [port("heard", "batch", "half", shape.joint)],
+        )
     )
 
 
@@ -152,7 +127,7 @@ def _gates(rows: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.concatenate((i, o, f, c))
 
 
-def _lstm_layers(g: _Graph, x: str, weights: Weights, name: str, layers: int) -> str:
+def _lstm_layers(g: OnnxGraph, x: str, weights: Weights, name: str, layers: int) -> str:
     """[steps, batch, inputs] -> [steps, batch, hidden]."""
     for layer in range(layers):
         part = {
@@ -162,9 +137,9 @@ def _lstm_layers(g: _Graph, x: str, weights: Weights, name: str, layers: int) ->
         here = f"{name}.{layer}"
         inputs = [
             x,
-            g.constant(f"{here}.W", part["weight_ih"][None]),
-            g.constant(f"{here}.R", part["weight_hh"][None]),
-            g.constant(f"{here}.B", np.concatenate((part["bias_ih"], part["bias_hh"]))[None]),
+            g.tensor(f"{here}.W", part["weight_ih"][None]),
+            g.tensor(f"{here}.R", part["weight_hh"][None]),
+            g.tensor(f"{here}.B", np.concatenate((part["bias_ih"], part["bias_hh"]))[None]),
         ]
         hidden = part["weight_hh"].shape[1]
         g.node("LSTM", inputs, f"{here}.lstm", hidden_size=hidden)
@@ -172,37 +147,37 @@ def _lstm_layers(g: _Graph, x: str, weights: Weights, name: str, layers: int) ->
     return x
 
 
-def _one(g: _Graph) -> str:
-    if not any(w.name == "one" for w in g.weights):
-        g.constant("one", np.array([1], np.int64))
+def _one(g: OnnxGraph) -> str:
+    if not any(w.name == "one" for w in g.tensors):
+        g.tensor("one", np.array([1], np.int64))
     return "one"
 
 
-def _silence_past_end(g: _Graph, x: str) -> str:
+def _silence_past_end(g: OnnxGraph, x: str) -> str:
     """Zeros past each utterance's end, as the reference pads a single utterance before stacking."""
     shape = g.node("Shape", [x], "frames.shape", start=0, end=1)
     count = g.node("Squeeze", [shape], "frames.count")
-    start, step = g.constant("frames.start", np.array(0, np.int64)), g.constant("frames.step", np.array(1))
+    start, step = g.tensor("frames.start", np.array([0])), g.tensor("frames.step", np.array([1]))
     place = g.node(
         "Unsqueeze", [g.node("Range", [start, count, step], "frames.range"), _one(g)], "frames.place"
     )
     inside = g.node(
         "Cast", [g.node("Less", [place, "lengths"], "inside")], "inside.float", to=TensorProto.FLOAT
     )
-    column = g.node("Unsqueeze", [inside, g.constant("two", np.array([2]))], "inside.column")
+    column = g.node("Unsqueeze", [inside, g.tensor("two", np.array([2]))], "inside.column")
     return g.node("Mul", [x, column], "encoder.pre_rnn.cut")
 
 
-def _stack_time(g: _Graph, x: str) -> str:
+def _stack_time(g: OnnxGraph, x: str) -> str:
     """[2n, batch, hidden] -> [n, batch, 2 hidden]: frames 2i and 2i + 1 side by side."""
-    ends, axis = g.constant("stack.end", np.array([2**31 - 1])), g.constant("stack.axis", np.array([0]))
+    ends, axis = g.tensor("stack.end", np.array([2**31 - 1])), g.tensor("stack.axis", np.array([0]))
     halves = []
     for place in (0, 1):
-        start = g.constant(f"stack.start{place}", np.array([place]))
+        start = g.tensor(f"stack.start{place}", np.array([place]))
         halves.append(
             g.node(
                 "Slice",
-                [x, start, ends, axis, g.constant(f"stack.step{place}", np.array([2]))],
+                [x, start, ends, axis, g.tensor(f"stack.step{place}", np.array([2]))],
                 f"stack.{place}",
             )
         )
@@ -220,11 +195,11 @@ def build_decoder(weights: Weights, shape: Shape) -> onnx.ModelProto:
     window, joint], frames from the encoder -> `logits` [batch, window, symbols], and `next_state`, the state
     after the symbol.
     """
-    g = _Graph()
+    g = OnnxGraph()
     layers = shape.prediction_layers
     parts = [f"state.{i}" for i in range(2 * layers)]
-    g.nodes.append(helper.make_node("Split", ["state"], parts, name="state.parts", axis=0))
-    axis = g.constant("zero", np.array([0]))
+    g.split("state", parts, "state.parts", axis=0)
+    axis = g.tensor("zero", np.array([0]))
     states = [g.node("Squeeze", [part, axis], f"{part}.rows") for part in parts]
     after: list[str] = []
     x = ""
@@ -235,21 +210,23 @@ def build_decoder(weights: Weights, shape: Shape) -> onnx.ModelProto:
     rows = [g.node("Unsqueeze", [name, axis], f"{name}.row") for name in after]
     g.node("Concat", rows, "next_state", axis=0)
     _joint(g, x, weights, shape)
-    return g.model(
-        "rnnt_decoder",
-        [
-            _tensor("symbol", TensorProto.INT64, ["batch"]),
-            _tensor("state", TensorProto.FLOAT, [2 * layers, "batch", shape.prediction]),
-            _tensor("heard", TensorProto.FLOAT, ["batch", "window", shape.joint]),
-        ],
-        [
-            _tensor("logits", TensorProto.FLOAT, ["batch", "window", shape.symbols]),
-            _tensor("next_state", TensorProto.FLOAT, [2 * layers, "batch", shape.prediction]),
-        ],
+    return _checked(
+        g.model(
+            "rnnt_decoder",
+            [
+                port("symbol", "batch", kind=TensorProto.INT64),
+                port("state", 2 * layers, "batch", shape.prediction),
+                port("heard", "batch", "window", shape.joint),
+            ],
+            [
+                port("logits", "batch", "window", shape.symbols),
+                port("next_state", 2 * layers, "batch", shape.prediction),
+            ],
+        )
     )
 
 
-def _cell_gates(g: _Graph, weights: Weights, shape: Shape, layer: int, x: str, hidden: str) -> str:
+def _cell_gates(g: OnnxGraph, weights: Weights, shape: Shape, layer: int, x: str, hidden: str) -> str:
     """The four gates [batch, 4 prediction] before their functions, in PyTorch's order."""
     part = {
         k: weights[f"prediction.dec_rnn.lstm.{k}_l{layer}"]
@@ -259,20 +236,20 @@ def _cell_gates(g: _Graph, weights: Weights, shape: Shape, layer: int, x: str, h
     if layer == 0:
         said = weights["prediction.embed.weight"] @ part["weight_ih"].T
         nothing = np.zeros((1, said.shape[1]), np.float32)  # the reference feeds zeros before the first label
-        table = g.constant("said", np.concatenate((said, nothing)) + bias)
+        table = g.tensor("said", np.concatenate((said, nothing)) + bias)
         looked_up = g.node("Gather", [table, "symbol"], "said.row", axis=0)
-        product = g.node("MatMul", [hidden, g.constant("R.0", part["weight_hh"].T)], "gates.0.product")
+        product = g.node("MatMul", [hidden, g.tensor("R.0", part["weight_hh"].T)], "gates.0.product")
         return g.node("Add", [product, looked_up], "gates.0")
     both = g.node("Concat", [x, hidden], f"inputs.{layer}", axis=1)
     matrix = np.concatenate((part["weight_ih"], part["weight_hh"]), axis=1).T
-    product = g.node("MatMul", [both, g.constant(f"WR.{layer}", matrix)], f"gates.{layer}.product")
-    return g.node("Add", [product, g.constant(f"B.{layer}", bias)], f"gates.{layer}")
+    product = g.node("MatMul", [both, g.tensor(f"WR.{layer}", matrix)], f"gates.{layer}.product")
+    return g.node("Add", [product, g.tensor(f"B.{layer}", bias)], f"gates.{layer}")
 
 
-def _cell(g: _Graph, gates: str, cell: str, name: str) -> tuple[str, str]:
+def _cell(g: OnnxGraph, gates: str, cell: str, name: str) -> tuple[str, str]:
     """An LSTM cell's hidden and cell state after its gates."""
     parts = [f"{name}.{gate}" for gate in ("in", "forget", "new", "out")]
-    g.nodes.append(helper.make_node("Split", [gates], parts, name=f"{name}.gates", axis=1))
+    g.split(gates, parts, f"{name}.gates", axis=1)
     entry, keep, new, out = parts
     kept = g.node("Mul", [g.node("Sigmoid", [keep], f"{keep}.open"), cell], f"{name}.kept")
     added = g.node(
@@ -285,14 +262,14 @@ def _cell(g: _Graph, gates: str, cell: str, name: str) -> tuple[str, str]:
     return g.node("Mul", [g.node("Sigmoid", [out], f"{out}.open"), shown], f"{name}.h"), after
 
 
-def _joint(g: _Graph, x: str, weights: Weights, shape: Shape) -> None:
+def _joint(g: OnnxGraph, x: str, weights: Weights, shape: Shape) -> None:
     first = weights["joint.net.0.weight"][:, shape.encoder :]
-    said = g.node("MatMul", [x, g.constant("joint.said.weight", first.T)], "joint.said")
+    said = g.node("MatMul", [x, g.tensor("joint.said.weight", first.T)], "joint.said")
     both = g.node("Add", ["heard", g.node("Unsqueeze", [said, _one(g)], "joint.said.column")], "joint.both")
     active = g.node("Relu", [both], "joint.active")
-    last = g.constant("joint.last.weight", weights["joint.net.3.weight"].T)
+    last = g.tensor("joint.last.weight", weights["joint.net.3.weight"].T)
     product = g.node("MatMul", [active, last], "joint.product")
-    g.node("Add", [product, g.constant("joint.last.bias", weights["joint.net.3.bias"])], "logits")
+    g.node("Add", [product, g.tensor("joint.last.bias", weights["joint.net.3.bias"])], "logits")
 
 
 # -- seeded weights ---------------------------------------------------------------------------------

@@ -9,17 +9,14 @@ convolution. 31 190 243 parameters; 477 G multiply-accumulates a window of 128 v
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx
-from numpy.typing import NDArray
-from onnx import TensorProto, helper, numpy_helper
 
-OPSET = 17
-IR_VERSION = 8
+from coldmark.workloads.onnx_graph import OnnxGraph, port
+
 SEED = 20191013
 EPSILON = 1e-5
 """Added to the variance by the instance normalisation."""
@@ -73,23 +70,13 @@ def macs(shape: Shape) -> int:
 
 
 @dataclass
-class _Graph:
+class _Graph(OnnxGraph):
     rng: np.random.Generator
-    nodes: list[onnx.NodeProto] = field(default_factory=list)
-    weights: list[onnx.TensorProto] = field(default_factory=list)
-
-    def weight(self, name: str, value: NDArray[np.float32]) -> str:
-        self.weights.append(numpy_helper.from_array(value, name))
-        return name
 
     def normal(self, name: str, shape: tuple[int, ...], inputs: int) -> str:
         """He's initialisation: variance 2 / (values that one output sums)."""
         spread = np.float32(np.sqrt(2.0 / inputs))
-        return self.weight(name, self.rng.standard_normal(shape, dtype=np.float32) * spread)
-
-    def node(self, kind: str, inputs: list[str], name: str, **attributes: Any) -> str:
-        self.nodes.append(helper.make_node(kind, inputs, [name], name=name, **attributes))
-        return name
+        return self.tensor(name, self.rng.standard_normal(shape, dtype=np.float32) * spread)
 
     def unit(self, x: str, name: str, inputs: int, outputs: int, stride: int = 1) -> str:
         """3x3x3 convolution without bias, instance normalisation, ReLU."""
@@ -98,8 +85,8 @@ class _Graph:
             "Conv", [x, kernel], f"{name}.conv", kernel_shape=[3] * 3, strides=[stride] * 3, pads=[1] * 6
         )
         affine = [
-            self.weight(f"{name}.scale", np.ones(outputs, np.float32)),
-            self.weight(f"{name}.shift", np.zeros(outputs, np.float32)),
+            self.tensor(f"{name}.scale", np.ones(outputs, np.float32)),
+            self.tensor(f"{name}.shift", np.zeros(outputs, np.float32)),
         ]
         y = self.node("InstanceNormalization", [y, *affine], f"{name}.norm", epsilon=EPSILON)
         return self.node("Relu", [y], f"{name}.relu")
@@ -111,7 +98,7 @@ class _Graph:
     def up(self, x: str, skip: str, name: str, inputs: int, outputs: int) -> str:
         """Transposed convolution that doubles each side, the skip beside it, a block."""
         kernel = self.normal(f"{name}.up.weight", (inputs, outputs, 2, 2, 2), inputs)
-        bias = self.weight(f"{name}.up.bias", np.zeros(outputs, np.float32))
+        bias = self.tensor(f"{name}.up.bias", np.zeros(outputs, np.float32))
         x = self.node("ConvTranspose", [x, kernel, bias], f"{name}.up", kernel_shape=[2] * 3, strides=[2] * 3)
         x = self.node("Concat", [x, skip], f"{name}.concat", axis=1)
         return self.block(x, name, 2 * outputs, outputs)
@@ -130,21 +117,12 @@ def build(shape: Shape = OFFICIAL, seed: int = SEED) -> onnx.ModelProto:
         skip, upper, lower = skips[level - 1]
         x = g.up(x, skip, f"up{level}", lower, upper)
     kernel = g.normal("classify.weight", (shape.classes, first, 1, 1, 1), first)
-    bias = g.weight("classify.bias", np.zeros(shape.classes, np.float32))
+    bias = g.tensor("classify.bias", np.zeros(shape.classes, np.float32))
     g.node("Conv", [x, kernel, bias], "output", kernel_shape=[1] * 3)
-    graph = helper.make_graph(
-        g.nodes,
+    return g.model(
         "unet3d_seeded",
-        [helper.make_tensor_value_info("input", TensorProto.FLOAT, ["batch", 1, side, side, side])],
-        [
-            helper.make_tensor_value_info(
-                "output", TensorProto.FLOAT, ["batch", shape.classes, side, side, side]
-            )
-        ],
-        g.weights,
-    )
-    return helper.make_model(
-        graph, producer_name="coldmark", opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION
+        [port("input", "batch", 1, side, side, side)],
+        [port("output", "batch", shape.classes, side, side, side)],
     )
 
 
