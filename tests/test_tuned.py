@@ -20,6 +20,7 @@ from coldmark.core.server_rate import ServerRate
 from coldmark.core.settings import SourcedSettings, TestSettings
 from coldmark.core.suite import SuiteSpec
 from coldmark.core.tuned import Configuration, Trial, TunedKey, TunedRecord, TunedUse
+from coldmark.report.suite import SuiteRow, suite_text
 from coldmark.report.text import demo_text
 from coldmark.report.text import tuned_text as run_line
 from coldmark.report.tune import tuned_table, tuned_text
@@ -100,6 +101,24 @@ def test_tuning_the_same_again_replaces_it(tmp_path: Path, record: TunedRecord) 
     write_tuned(tmp_path, record)
     write_tuned(tmp_path, replace(record, seed=8))
     assert [r.seed for r in list_tuned(tmp_path) if isinstance(r, TunedRecord)] == [8]
+
+
+def test_a_suite_says_once_what_was_tuned_and_is_not_used(tmp_path: Path, record: TunedRecord) -> None:
+    write_tuned(tmp_path, replace(record, software={**record.software, "openvino": "2020.1"}))
+    suite = SuiteSpec(suite=Suite.EDGE, only=("resnet50",), length=Length.SMOKE)
+    lines = {line.entry.name: line for line in plan_suite(suite, tmp_path, "test")}
+    why = lines["resnet50/Offline"].unused
+    assert "not used, tuned 2026-11-23" in why
+    assert "openvino was 2020.1" in why
+    assert [name for name, line in lines.items() if line.unused] == ["resnet50/Offline"]
+    rows = [
+        SuiteRow(entry=line.entry, record=None, least_s=1, taken_s=0, unused="tune again")
+        for line in lines.values()
+    ]
+    text = suite_text(suite, "test", rows, None)
+    assert text.count("tune again") == 1
+    assert f"{', '.join(lines)}: tune again" in text
+    assert plan_suite(replace(suite, untuned=True), tmp_path, "test")[0].unused == ""
 
 
 @pytest.mark.parametrize("wrong", ["", "zz", "../x"])

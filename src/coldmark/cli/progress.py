@@ -79,6 +79,17 @@ def plain(label: str) -> OnTick:
 
 
 @contextmanager
+def live_text() -> Iterator[Callable[[str], None]]:
+    """A text on stderr's terminal that is redrawn in place when it is given, and gone at the end."""
+    from rich.console import Console
+    from rich.live import Live
+    from rich.text import Text
+
+    with Live(console=Console(stderr=True), auto_refresh=False, transient=True) as live:
+        yield lambda text: live.update(Text(text, no_wrap=True, overflow="ellipsis"), refresh=True)
+
+
+@contextmanager
 def saying(label: str) -> Iterator[Callable[[str], None]]:
     """Steps on stderr: one live line on a terminal; elsewhere a line a step, of long ones more.
 

@@ -63,7 +63,7 @@ def _spec_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @_spec_options
 def plan(name: str | None, runs_dir: Path | None, as_json: bool, **flags: Any) -> None:
     """What would be run, what of it is done, and how long it takes at the least."""
-    from coldmark.report.suite import suite_foot, suite_head, suite_json, suite_table
+    from coldmark.report.suite import suite_json, suite_text
     from coldmark.runs.suite import default_name, left_s, plan_suite
     from coldmark.store.rundir import default_root
 
@@ -74,9 +74,7 @@ def plan(name: str | None, runs_dir: Path | None, as_json: bool, **flags: Any) -
     if as_json:
         click.echo(json.dumps(suite_json(spec, name, rows, str(root)), indent=2))
     else:
-        click.echo(
-            "\n".join([suite_head(spec, name), "", suite_table(rows), "", suite_foot(rows, left_s(lines))])
-        )
+        click.echo(suite_text(spec, name, rows, left_s(lines)))
 
 
 @suite.command()
@@ -90,7 +88,7 @@ def run(
 
     A run of a 99.9 % benchmark also stands for the 99 % one where it meets its higher target.
     """
-    from coldmark.report.suite import suite_foot, suite_head, suite_json, suite_table
+    from coldmark.report.suite import suite_json, suite_text
     from coldmark.runs.suite import default_name, run_suite
     from coldmark.store.rundir import default_root
 
@@ -103,7 +101,7 @@ def run(
     if as_json:
         click.echo(json.dumps(suite_json(spec, name, rows, str(root)), indent=2))
     else:
-        click.echo("\n".join([suite_head(spec, name), "", suite_table(rows), "", suite_foot(rows, None)]))
+        click.echo(suite_text(spec, name, rows, None))
     if any(not line.done for line in lines):
         sys.exit(RunError.exit_code)
     if any(line.record is None or line.record.verdict != "VALID" for line in lines):
@@ -169,6 +167,7 @@ def _rows(lines: Sequence[Line], running: int = -1, doing: str = "") -> list[Sui
             least_s=line.least_s,
             taken_s=taken_s(line.record),
             may_serve=line.may_serve,
+            unused=line.unused,
             running=doing if at == running and not line.done else "",
         )
         for at, line in enumerate(lines)
@@ -189,14 +188,12 @@ class _Screen:
         if not sys.stderr.isatty():
             yield self._tell, self._plain
             return
-        from rich.console import Console
-        from rich.live import Live
+        from coldmark.cli.progress import live_text
 
-        # Redrawn twice a second at most: drawing takes processor time from what is measured.
-        with Live(console=Console(stderr=True), auto_refresh=False, transient=True) as live:
+        with live_text() as show:
 
             def draw(doing: str) -> None:
-                live.update(self._text(doing), refresh=True)
+                show(self._text(doing))
 
             def on_change(lines: Sequence[Line], at: int) -> None:
                 self._lines, self._at = lines, at
@@ -204,23 +201,12 @@ class _Screen:
 
             yield on_change, lambda entry: self._drawn(draw)
 
-    def _text(self, doing: str) -> Any:
-        from rich.text import Text
-
-        from coldmark.report.suite import suite_foot, suite_head, suite_table
+    def _text(self, doing: str) -> str:
+        from coldmark.report.suite import suite_text
         from coldmark.runs.suite import left_s
 
         rows = _rows(self._lines, self._at, doing)
-        text = "\n".join(
-            [
-                suite_head(self._spec, self._name),
-                "",
-                suite_table(rows),
-                "",
-                suite_foot(rows, left_s(self._lines)),
-            ]
-        )
-        return Text(text, no_wrap=True, overflow="ellipsis")
+        return suite_text(self._spec, self._name, rows, left_s(self._lines))
 
     def _drawn(self, draw: Callable[[str], None]) -> OnTick:
         import time

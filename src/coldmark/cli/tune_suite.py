@@ -90,13 +90,12 @@ class _Screen:
         if not sys.stderr.isatty():
             yield self._tell, self._plain
             return
-        from rich.console import Console
-        from rich.live import Live
+        from coldmark.cli.progress import live_text
 
-        with Live(console=Console(stderr=True), auto_refresh=False, transient=True) as live:
+        with live_text() as show:
 
             def draw(doing: str) -> None:
-                live.update(self._text(doing), refresh=True)
+                show(self._text(doing))
 
             def on_lines(lines: Sequence[TuneLine], at: int) -> None:
                 self._lines, self._at = list(lines), at
@@ -111,14 +110,12 @@ class _Screen:
 
             yield on_lines, ticks
 
-    def _text(self, doing: str) -> Any:
-        from rich.text import Text
-
+    def _text(self, doing: str) -> str:
         from coldmark.report.tune_suite import tuning_foot, tuning_table
 
         table = tuning_table(self._lines, self._at, doing)
         foot = tuning_foot(self._lines, self._template.budget_s)
-        return Text(f"{table}\n\n{foot}", no_wrap=True, overflow="ellipsis")
+        return f"{table}\n\n{foot}"
 
     def _tell(self, lines: Sequence[TuneLine], at: int) -> None:
         """One line for the benchmark-scenario that has just been settled."""

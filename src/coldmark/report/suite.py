@@ -24,6 +24,7 @@ class SuiteRow:
     least_s: float
     taken_s: float
     may_serve: str = ""
+    unused: str = ""  # why what was tuned for it is not used
     running: str = ""  # what it is doing, where it runs now
 
 
@@ -57,6 +58,21 @@ def suite_foot(rows: Sequence[SuiteRow], left_s: float | None) -> str:
     return text
 
 
+def suite_text(spec: SuiteSpec, name: str, rows: Sequence[SuiteRow], left_s: float | None) -> str:
+    """Head, table, how far it is, and what was tuned but is not used."""
+    parts = [suite_head(spec, name), "", suite_table(rows), "", suite_foot(rows, left_s)]
+    return "\n".join([*parts, *_unused(rows)])
+
+
+def _unused(rows: Sequence[SuiteRow]) -> list[str]:
+    """Each reason once, with whom it concerns."""
+    found: dict[str, list[str]] = {}
+    for row in rows:
+        if row.unused:
+            found.setdefault(row.unused, []).append(row.entry.name)
+    return [f"{', '.join(names)}: {why}" for why, names in found.items()]
+
+
 def suite_json(spec: SuiteSpec, name: str, rows: Sequence[SuiteRow], runs: str) -> dict[str, Any]:
     """The suite for machines."""
     return {
@@ -68,6 +84,7 @@ def suite_json(spec: SuiteSpec, name: str, rows: Sequence[SuiteRow], runs: str) 
                 "done": _done(row),
                 "least_s": row.least_s,
                 "may_be_served_by": row.may_serve,
+                "tuned_unused": row.unused,
                 "record": record_json(row.record, f"{runs}/{row.entry.run_id}") if row.record else None,
             }
             for row in rows

@@ -37,6 +37,7 @@ class Line:
     record: RunRecord | None  # of the run that stands for it
     least_s: float  # what its tests take at the least
     may_serve: str = ""  # the stricter benchmark whose run may stand for it
+    unused: str = ""  # why what was tuned for it here is not used
 
     @property
     def done(self) -> bool:
@@ -116,9 +117,9 @@ def run_spec(spec: SuiteSpec, entry: SuiteEntry) -> RunSpec:
     )
 
 
-def _tuned(run: RunSpec, spec: SuiteSpec, root: Path) -> RunSpec:
-    """With what was tuned for it here, unless the suite is to be run untuned."""
-    return run if spec.untuned else with_tuned(run, root, spec.given)[0]
+def _tuned(run: RunSpec, spec: SuiteSpec, root: Path) -> tuple[RunSpec, str]:
+    """With what was tuned for it here, unless the suite is to be run untuned; and why that is not used."""
+    return (run, "") if spec.untuned else with_tuned(run, root, spec.given)
 
 
 def check_scopes(spec: SuiteSpec, entries: Sequence[SuiteEntry]) -> None:
@@ -130,22 +131,33 @@ def check_scopes(spec: SuiteSpec, entries: Sequence[SuiteEntry]) -> None:
             raise ConfigError(f"no {scope!r} in this suite", where="--set", hint=did_you_mean(scope, known))
 
 
-def planned(spec: SuiteSpec, root: Path) -> tuple[list[SuiteEntry], dict[str, Plan]]:
-    """What the suite demands, and the plan of each by its name: with what is tuned in `root`, where wanted.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Planned:
+    """What a suite demands, and by the name of each its plan and why what is tuned for it is not used."""
 
-    Raises ConfigError.
-    """
+    entries: list[SuiteEntry]
+    plans: dict[str, Plan]
+    unused: dict[str, str]
+
+
+def planned(spec: SuiteSpec, root: Path) -> Planned:
+    """The suite's plans, with what is tuned in `root` where wanted. Raises ConfigError."""
     entries = demanded(spec)
     check_scopes(spec, entries)
-    return entries, {e.name: resolve(_tuned(run_spec(spec, e), spec, root)) for e in entries}
+    found = {e.name: _tuned(run_spec(spec, e), spec, root) for e in entries}
+    return Planned(
+        entries=entries,
+        plans={name: resolve(run) for name, (run, _) in found.items()},
+        unused={name: said for name, (_, said) in found.items()},
+    )
 
 
 def plan_suite(spec: SuiteSpec, root: Path, name: str) -> list[Line]:
     """What the suite would run and what of it is done. Raises ConfigError before anything is written."""
-    entries, plans = planned(spec, root)
+    suite = planned(spec, root)
     begun = read_suite(root, name)
     found = {e.name: e for e in _same(begun, spec, name).entries} if begun else {}
-    return [_line(root, found.get(e.name, e), plans) for e in entries]
+    return [_line(root, found.get(e.name, e), suite) for e in suite.entries]
 
 
 def _same(record: SuiteRecord, spec: SuiteSpec, name: str) -> SuiteRecord:
@@ -159,7 +171,8 @@ def _same(record: SuiteRecord, spec: SuiteSpec, name: str) -> SuiteRecord:
     return record
 
 
-def _line(root: Path, entry: SuiteEntry, plans: dict[str, Plan]) -> Line:
+def _line(root: Path, entry: SuiteEntry, suite: Planned) -> Line:
+    plans = suite.plans
     serves = [
         other.workload.id
         for other in plans.values()
@@ -170,6 +183,7 @@ def _line(root: Path, entry: SuiteEntry, plans: dict[str, Plan]) -> Line:
         record=_record(root, entry.run_id),
         least_s=least_s(plans[entry.name]),
         may_serve=serves[0] if serves else "",
+        unused=suite.unused[entry.name],
     )
 
 
@@ -217,11 +231,12 @@ def run_suite(
     `retry` runs again what came out INVALID. Raises Interrupted when the user stops it,
     ConfigError or DataError before anything is run.
     """
-    entries, plans = planned(spec, root)
-    for plan in plans.values():
+    suite = planned(spec, root)
+    entries = suite.entries
+    for plan in suite.plans.values():
         open_task(plan, cache_dir())  # a missing file is known before an hour of work
     with held_suite(root, name):
-        state = _State(spec, root, name, plans, again=again, retry=retry)
+        state = _State(spec, root, name, suite, again=again, retry=retry)
         for at, entry in enumerate(entries):
             if on_change:
                 on_change(state.lines(entries), at)
@@ -237,9 +252,9 @@ class _State:
     """The suite's file while it is worked on."""
 
     def __init__(
-        self, spec: SuiteSpec, root: Path, name: str, plans: dict[str, Plan], *, again: bool, retry: bool
+        self, spec: SuiteSpec, root: Path, name: str, suite: Planned, *, again: bool, retry: bool
     ) -> None:
-        self._root, self._plans, self._retry = root, plans, retry
+        self._root, self._suite, self._plans, self._retry = root, suite, suite.plans, retry
         begun = None if again else read_suite(root, name)
         if begun:
             _same(begun, spec, name)
@@ -247,7 +262,7 @@ class _State:
         self._record = begun or SuiteRecord(name=name, spec=spec, entries=(), started=_now())
 
     def lines(self, entries: Sequence[SuiteEntry]) -> list[Line]:
-        return [_line(self._root, self._entries.get(e.name, e), self._plans) for e in entries]
+        return [_line(self._root, self._entries.get(e.name, e), self._suite) for e in entries]
 
     def settle(self, entry: SuiteEntry, on_tick: OnTick | None) -> None:
         """See to it that a complete run stands for this benchmark-scenario."""
