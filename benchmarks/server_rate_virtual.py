@@ -22,6 +22,8 @@ QUERIES, DURATION_S = 270_336, 600.0
 OVERHEAD_S = 3.0
 """What a trial takes besides its queries."""
 TOO_FAST = 0.93
+FIRST = 0.25
+"""Share of capacity that is tried first."""
 
 
 def _noise(scale: float, seed: int = 0) -> NDArray[np.float64]:
@@ -36,6 +38,11 @@ QUEUES = {
         0.03,
     ),
     "one at a time in 20 ms, bound 60 ms": (Service(batch_s=(0.02,), noise=_noise(0.05)), 0.06),
+    "8 at a time in 0.9 ms, bound 15 ms": (
+        replace(BATCHED, batch_s=tuple(0.00006 + 0.000105 * b for b in range(1, 9))),
+        0.015,
+    ),
+    "8 at a time in 6.4 ms that wait 1 ms, bound 15 ms": (replace(BATCHED, delay_s=0.001), 0.015),
     "one at a time in 16 ms, bound 130 ms": (Service(batch_s=(0.016,), noise=_noise(0.05)), 0.13),
 }
 
@@ -87,7 +94,7 @@ def measure(name: str, budget_s: float, searches: int, plays: int) -> dict[str, 
     row: dict[str, Any] = {"queue": name, "budget_s": budget_s, "limit": limit, "plays": searches * plays}
     row |= {"confidence": goal.confidence, "ratio": [], "trials": [], "valid": 0}
     for seed in range(searches):
-        first = 0.5 * played.capacity
+        first = FIRST * played.capacity
         found = search(Virtual(service, goal, seed), played, goal, first=first, budget_s=budget_s)
         row["ratio"].append(found.rate_qps / limit)
         row["trials"].append(len(found.trials))

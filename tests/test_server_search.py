@@ -21,7 +21,7 @@ from coldmark.runs.tuning.rate_search import Goal, Observed, play, search
 from coldmark.runs.tuning.server_rate import Trials, find_server_rate
 from coldmark.stats.control import Control, Pair, control
 from coldmark.stats.early_stopping import most_over
-from coldmark.stats.queueing import Service, observed_service
+from coldmark.stats.queueing import Service, observed_service, pooled
 from coldmark.stats.tail_fit import Posterior, Tail, design_effect, logit, shape_of, straight
 
 OFFICIAL = Goal(bound_s=0.015, percentile=0.99, least_queries=270_336, duration_s=600)
@@ -130,9 +130,44 @@ def test_a_bound_that_no_rate_holds_is_said_with_the_best_latency_and_an_open_bo
     assert any("no rate holds 15 ms" in note for note in found.notes)
 
 
+FAST = replace(MACHINE, batch_s=tuple(0.00006 + 0.000105 * b for b in range(1, 9)))
+"""Answers 8 at a time in 0.9 ms: its limit is steep, as a bound of 15 ms is long for it."""
+
+
+def test_a_first_rate_that_is_far_too_low_costs_few_trials() -> None:
+    found = search(Virtual(FAST, 2), play(FAST, OFFICIAL), OFFICIAL, first=150, budget_s=120)
+    rates = [t.rate_qps for t in found.trials]
+    assert rates[1] > 2.5 * rates[0]
+    assert 0.95 * 8700 < found.rate_qps < 8800  # 8 717 by benchmarks/server_rate_virtual.py
+    assert any(t.over for t in found.trials)
+
+
+def test_a_search_that_saw_nothing_late_says_that_the_limit_lies_higher() -> None:
+    found = search(Virtual(FAST, 2), play(FAST, OFFICIAL), OFFICIAL, first=150, budget_s=17)
+    assert not any(t.over for t in found.trials)
+    assert any("the limit lies higher" in note for note in found.notes)
+
+
+def test_the_shape_of_a_steep_queue_is_played_not_assumed() -> None:
+    played = play(FAST, OFFICIAL)
+    assert played.known
+    slope = (played.shape.logit[-1] - played.shape.logit[0]) / (played.shape.x[-1] - played.shape.x[0])
+    assert slope > 40
+
+
+def test_a_trial_far_above_the_limit_does_not_make_the_others_surer() -> None:
+    virtual = Virtual(MACHINE, 5)
+    found = search(virtual, play(BARE, OFFICIAL), OFFICIAL, first=1300, budget_s=60)
+    assert found.trials[0].over > found.trials[0].queries / 10
+    near = [t for t in found.trials if t.over < t.queries / 20]
+    assert near
+    assert all(t.effective_queries < t.queries for t in near)  # lateness comes in bursts of dozens here
+    assert found.rate_qps < 1000
+
+
 def test_a_budget_too_small_for_one_trial_is_refused_before_it_is_made() -> None:
     virtual = Virtual(MACHINE, 0)
-    with pytest.raises(ConfigError, match="too few for one trial"):
+    with pytest.raises(ConfigError, match=r"too few: \d+ s to begin with, and one trial"):
         search(virtual, play(BARE, OFFICIAL), OFFICIAL, first=700, budget_s=3)
     assert virtual.made == 0
 
@@ -222,6 +257,22 @@ def test_a_queue_that_says_nothing_is_not_followed() -> None:
     assert Control(weight=1.0, effect=1.0).share(never) == 0
 
 
+def test_a_share_is_one_at_the_most() -> None:
+    half = np.arange(1000) < 500
+    pair = Pair(late=np.arange(1000) < 550, played=half, share=0.97)
+    assert Control(weight=1.0, effect=1.0).share(pair) == 1.0
+
+
+def test_waiting_for_company_is_not_taken_for_service() -> None:
+    true = replace(MACHINE, delay_s=0.001)
+    came = np.cumsum(np.random.default_rng(1).exponential(1 / 600, 8000))
+    found = observed_service(np.stack([came, came + true.latencies(came)], axis=1), true)
+    assert found is not None
+    assert found.delay_s == true.delay_s
+    assert np.array(found.batch_s) == pytest.approx(np.array(true.batch_s), rel=0.05)
+    assert pooled([found, found]).delay_s == true.delay_s
+
+
 def test_batch_times_are_recovered_from_when_queries_came_and_were_answered() -> None:
     for servers in (1, 2):
         true = Service(batch_s=(0.004, 0.005, 0.006, 0.007), noise=scattered(0.02, 2), servers=servers)
@@ -288,6 +339,6 @@ def test_a_trial_through_loadgen_tells_when_each_query_came_and_was_answered(tmp
 
 @pytest.mark.loadgen
 def test_a_budget_that_the_probe_spends_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="too few for one trial"):
+    with pytest.raises(ConfigError, match=r"too few: \d+ s to begin with, and one trial"):
         find_server_rate(spec(), budget_s=1, folder=tmp_path)
     assert [p.name for p in tmp_path.iterdir()] == ["probe"]

@@ -76,7 +76,12 @@ def _run(child: Child, job: Job, directory: Path) -> dict[str, Any]:
     before = job.known_bare_rate or sut.bare_rate(plan.harness.bare_s, samples)
     if job.measure_service:
         service = service_times(sut)
-        plain = {"batch_s": service.batch_s, "noise": service.noise.tolist(), "servers": service.servers}
+        plain = {
+            "batch_s": service.batch_s,
+            "noise": service.noise.tolist(),
+            "servers": service.servers,
+            "delay_s": service.delay_s,
+        }
         write_whole(directory / SERVICE, dump_json(plain))
     sourced = fill_open(sourced, sut, before, job.known_qps, plan.spec.tuned)
     write_whole(directory / "settings.json", dump_json(sourced))

@@ -44,31 +44,36 @@ class Control:
     effect: float  # variance of what is left over that of as many independent late queries
 
     def share(self, pair: Pair) -> float:
-        """The late share of a trial, with its arrivals' luck taken out; at least 0."""
-        n = len(pair.late)
-        return max(0.0, float(pair.late.mean()) - self.weight * float(pair.played.sum() - n * pair.share) / n)
+        """The late share of a trial, with its arrivals' luck taken out; in [0, 1]."""
+        luck = float(pair.played.mean()) - pair.share
+        return min(1.0, max(0.0, float(pair.late.mean()) - self.weight * luck))
 
 
 def control(pairs: Sequence[Pair], blocks: int = 40) -> Control | None:
-    """From all trials together; None where no query was late in either."""
-    counts = [_counts(p, blocks) for p in pairs if len(p.late) >= 2 * blocks]
-    if not counts:
+    """From all these trials together; None where no query was late in either.
+
+    Trials that are mostly late say nothing of the scatter near the limit: leave them out.
+    """
+    late, played, expected, freedom = [], [], 0.0, 0
+    for pair in pairs:
+        per = len(pair.late) // blocks
+        if per < 2:
+            continue
+        one, other = (_counts(flags, per, blocks) for flags in (pair.late, pair.played))
+        mean = float(one.mean() + other.mean()) / 2
+        expected += blocks * mean * (1 - mean / per)  # were they late by themselves: binomial
+        late.append(one - one.mean())
+        played.append(other - other.mean())
+        freedom += blocks - 1
+    if expected <= 0:
         return None
-    late, played = (np.concatenate(part) for part in zip(*counts, strict=True))
-    expected = sum(float(p.late.sum() + p.played.sum()) / 2 for p in pairs) / len(late)
-    if expected <= 0 or not (played @ played):
-        return None
-    weight = float(np.clip(late @ played / (played @ played), 0.0, 1.0))
-    left = late - weight * played
-    freedom = len(late) - len(counts)
-    return Control(weight=weight, effect=max(LEAST_EFFECT, float(left @ left) / freedom / expected))
+    a, b = np.concatenate(late), np.concatenate(played)
+    weight = float(np.clip(a @ b / (b @ b), 0.0, 1.0)) if b.any() else 0.0
+    left = a - weight * b
+    effect = (float(left @ left) / freedom) / (expected / len(a))
+    return Control(weight=weight, effect=max(LEAST_EFFECT, effect))
 
 
-def _counts(pair: Pair, blocks: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Late queries in each block of a trial, off their mean."""
-    per = len(pair.late) // blocks
-    both = [
-        f[: per * blocks].reshape(blocks, per).sum(axis=1).astype(np.float64)
-        for f in (pair.late, pair.played)
-    ]
-    return both[0] - both[0].mean(), both[1] - both[1].mean()
+def _counts(flags: Flags, per: int, blocks: int) -> NDArray[np.float64]:
+    """Late queries in each block."""
+    return np.asarray(flags[: per * blocks].reshape(blocks, per).sum(axis=1), np.float64)

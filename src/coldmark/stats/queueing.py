@@ -98,8 +98,9 @@ def observed_service(times_s: NDArray[np.float64], bare: Service, *, least: int 
     """How long batches took in a test, from when each query came and was answered; None for too few.
 
     `times_s` ascends by arrival, shape [n, 2]. Queries answered at one moment were one batch. It was begun
-    when a server was free and its last query there. Sizes that were not seen scale as `bare` has them; the
-    factors keep their order, and with it what comes in bursts.
+    when a server was free and its last query there; one that was not full, when its first query had waited
+    as long as `bare` lets it wait. Sizes that were not seen scale as `bare` has them; the factors keep their
+    order, and with it what comes in bursts.
     """
     if len(times_s) < least:
         return None
@@ -111,7 +112,8 @@ def observed_service(times_s: NDArray[np.float64], bare: Service, *, least: int 
     free, took = [-np.inf] * bare.servers, np.empty(len(first))
     order = np.argsort(first, kind="stable")  # first come, first served
     for b in order:
-        took[b] = ends[b] - max(free[0], last[b])
+        waited = came[first[b]] + bare.delay_s if sizes[b] < len(bare.batch_s) else -np.inf
+        took[b] = ends[b] - max(free[0], last[b], waited)
         heapq.heapreplace(free, float(ends[b]))
     took, sizes = np.maximum(took[order], 1e-9), np.minimum(sizes[order], len(bare.batch_s))
     expected = np.array(bare.batch_s)
@@ -124,8 +126,8 @@ def observed_service(times_s: NDArray[np.float64], bare: Service, *, least: int 
     batch_s = np.maximum.accumulate(expected * scale)
     factors = np.minimum(took / batch_s[sizes - 1], STALL_FACTOR)
     stalls = took - factors * batch_s[sizes - 1]
-    return Service(
-        batch_s=tuple(batch_s.tolist()), noise=factors, servers=bare.servers, stalls_s=np.maximum(stalls, 0)
+    return replace(
+        bare, batch_s=tuple(batch_s.tolist()), noise=factors, stalls_s=np.asarray(np.maximum(stalls, 0))
     )
 
 
@@ -138,9 +140,7 @@ def pooled(services: Sequence[Service]) -> Service:
     stalls_s = np.concatenate(
         [np.zeros(len(s.noise)) if s.stalls_s is None else s.stalls_s for s in services]
     )
-    return Service(
-        batch_s=tuple(batch_s.tolist()), noise=noise, servers=services[0].servers, stalls_s=stalls_s
-    )
+    return replace(services[0], batch_s=tuple(batch_s.tolist()), noise=noise, stalls_s=stalls_s)
 
 
 def highest_rate(

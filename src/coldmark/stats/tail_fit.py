@@ -59,12 +59,17 @@ class Shape:
 
     def share(self, rate: float) -> float:
         """The late share at a rate [1/s]."""
-        return float(1 / (1 + np.exp(-self(np.array([np.log(rate)]))[0])))
+        return float(expit(self(np.array([np.log(rate)])))[0])
 
 
 def logit(p: float) -> float:
     """ln(p / (1 - p)), for p in (0, 1)."""
     return float(np.log(p) - np.log1p(-p))
+
+
+def expit(x: Array) -> Array:
+    """The inverse of logit; beyond 40 nothing is left of the difference to 0 and 1."""
+    return np.asarray(1 / (1 + np.exp(-np.clip(x, -40, 40))))
 
 
 def straight(limit: float, slope: float, allowed: float) -> Shape:
@@ -124,7 +129,7 @@ class Posterior:
     def _share(self, x: float) -> Array:
         """Late shares at the logarithm of a rate, [d, k, s, node]."""
         at = self._shape.x0 + self._k * (x + self._s * _NODES - self._d - self._shape.x0)
-        return np.asarray(np.clip(1 / (1 + np.exp(-self._shape(at))), 1e-9, 1 - 1e-9))
+        return np.asarray(np.clip(expit(self._shape(at)), 1e-9, 1 - 1e-9))
 
     def _log_likelihood(self, trials: Sequence[Tail]) -> Array:
         total = np.zeros(np.broadcast_shapes(self._d.shape, self._k.shape, self._s.shape)[:3])

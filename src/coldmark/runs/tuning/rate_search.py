@@ -28,8 +28,19 @@ CLOSE = 0.985
 LEAST_TRIALS = 3
 LEAN = 0.35
 """Quantile of the limit that is tried next: a little below the middle, so that most trials hold the bound."""
+UNSEEN_LEAN = 0.8
+"""The same while no query was late in any trial."""
 STEP = 1.35
 """The factor by which the next rate may differ from what was tried."""
+QUIET_STEP = 3.0
+QUIET_SHARE = 0.1
+"""That factor while not even so much of the allowed share was late: the first rate may be far too low."""
+QUIET_LATE = 5
+"""Late queries that a shortest trial would have at the limit, so that one without any says enough."""
+SPANS = (1.0, 0.3, 0.1)
+"""How widely rates are played around a limit, as shares of the usual width: long bounds make steep queues."""
+NEAR_SHARE = 0.1
+"""Late share beyond which a trial is too far above the limit to say how late queries scatter there."""
 TRIAL_S, LONG_TRIAL_S = 5.0, 20.0
 BUDGET_TRIALS = 9
 """Trials that the budget should have time for."""
@@ -112,6 +123,7 @@ class Played:
     burst: float  # design effect of late queries at its limit
     control: Control  # of this queue by itself, played at another place of its scatter
     reachable: bool
+    known: bool  # whether the shape was played, not assumed
     doubt: float  # standard deviation of the logarithm of its limit
 
     @property
@@ -126,8 +138,11 @@ class Played:
         """
         came = seen.times_s[:, 0] - seen.times_s[0, 0]
         apart = self.service.rolled((number + 1) * GOLDEN % 1)
-        late = apart.latencies(came) > goal.bound_s
-        return Pair(late=seen.late, played=late, share=self.shape.share(seen.rate))
+        played = apart.latencies(came) > goal.bound_s
+        # Beyond the rates that were played the shape is a guess: there the trial's own share, and so no luck.
+        inside = bool(math.log(seen.rate) <= self.shape.x[-1])
+        share = self.shape.share(seen.rate) if inside else float(played.mean())
+        return Pair(late=seen.late, played=played, share=share)
 
 
 def play(service: Service, goal: Goal, *, doubt: float = BARE_DOUBT) -> Played:
@@ -137,10 +152,20 @@ def play(service: Service, goal: Goal, *, doubt: float = BARE_DOUBT) -> Played:
     fallback = straight(0.6 * service.capacity, FALLBACK_SLOPE, goal.allowed)
     if limit <= 0:
         return Played(
-            service=service, shape=fallback, burst=1.0, control=ALONE, reachable=False, doubt=BARE_DOUBT
+            service=service,
+            shape=fallback,
+            burst=1.0,
+            control=ALONE,
+            reachable=False,
+            known=False,
+            doubt=BARE_DOUBT,
         )
-    rates = limit * np.exp(np.linspace(-0.35, 0.14, 8))
-    shape = shape_of(rates, late_shares(service, rates, limit_s=goal.bound_s, rng=rng), goal.allowed)
+    shape = None
+    for span in SPANS:
+        rates = limit * np.exp(span * np.linspace(-0.35, 0.14, 8))
+        shape = shape_of(rates, late_shares(service, rates, limit_s=goal.bound_s, rng=rng), goal.allowed)
+        if shape:
+            break
     arrivals = np.cumsum(rng.exponential(1 / limit, 100_000))
     late = service.latencies(arrivals) > goal.bound_s
     again = service.rolled(GOLDEN).latencies(arrivals) > goal.bound_s
@@ -151,6 +176,7 @@ def play(service: Service, goal: Goal, *, doubt: float = BARE_DOUBT) -> Played:
         burst=design_effect(late, blocks=BLOCKS),
         control=by_itself or ALONE,
         reachable=True,
+        known=shape is not None,
         doubt=doubt,
     )
 
@@ -162,13 +188,16 @@ def search(
     *,
     first: float,
     budget_s: float,
+    begun_s: float = 0.0,
     on_trial: OnTrial | None = None,
 ) -> ServerRate:
     """Search from the rate `first` [queries/s] until it is sure enough or `budget_s` is spent.
 
+    `begun_s` was spent before, and is said where the budget is too small.
+
     Raises ConfigError where the budget is too small for a trial and its confirmation.
     """
-    hunt = _Hunt(measure, played, goal, budget_s, on_trial)
+    hunt = _Hunt(measure, played, goal, budget_s, begun_s, on_trial)
     if not played.reachable and not hunt.any_rate_holds():
         return hunt.unreachable()
     hunt.refine(first)
@@ -181,11 +210,17 @@ class _Hunt:
     """The trials so far and what follows from them."""
 
     def __init__(
-        self, measure: Measure, played: Played, goal: Goal, budget_s: float, on_trial: OnTrial | None
+        self,
+        measure: Measure,
+        played: Played,
+        goal: Goal,
+        budget_s: float,
+        begun_s: float,
+        on_trial: OnTrial | None,
     ) -> None:
         self._measure, self._played, self._goal = measure, played, goal
         self._bare = played.service
-        self._budget_s, self._on_trial = budget_s, on_trial
+        self._budget_s, self._begun_s, self._on_trial = budget_s, begun_s, on_trial
         self._seen: list[Observed] = []
         self._pairs: list[Pair] = []  # of the trials with what is played now
         self._confirms: list[bool] = []
@@ -196,18 +231,29 @@ class _Hunt:
     # -- trials ------------------------------------------------------------------------------------
 
     def _trial_s(self, rate: float) -> float:
+        if self._quiet() and rate * TRIAL_S * self._goal.allowed >= QUIET_LATE:
+            return TRIAL_S
         longest = min(LONG_TRIAL_S, self._budget_s / BUDGET_TRIALS)
         return max(TRIAL_S, min(longest, TRIAL_QUERIES / rate))
+
+    def _quiet(self) -> bool:
+        """Whether there were trials, and at the highest rate of them next to nothing was late."""
+        if not self._seen:
+            return False
+        top = max(self._seen, key=lambda o: o.rate)
+        return bool(top.late.mean() < QUIET_SHARE * self._goal.allowed)
 
     def _affords(self, seconds: float) -> bool:
         return self._spent_s + seconds + self._overhead_s <= self._budget_s
 
     def _try(self, rate: float, seconds: float, *, confirms: bool = False) -> ServerTrial:
         if not self._seen and not self._affords(seconds):
+            begun_s, given_s = self._begun_s, self._budget_s + self._begun_s
             raise ConfigError(
-                f"{self._budget_s:g} s are too few for one trial of {seconds:.0f} s at {rate:.4g} queries/s",
+                f"{given_s:.0f} s for the rate are too few: {begun_s:.0f} s to begin with, and one trial of "
+                f"{seconds:.0f} s at {rate:.4g} queries/s",
                 where="--budget",
-                hint=f"{5 * seconds:.0f} s at the least; three minutes are usually enough",
+                hint=f"{math.ceil(begun_s + 5 * seconds)} s for the rate; three minutes are usually enough",
             )
         seen = self._measure(rate, seconds, len(self._seen))
         self._seen.append(seen)
@@ -229,17 +275,20 @@ class _Hunt:
 
     def _burst(self) -> float:
         """The design effect of late queries: the played queue's, and the trials' where many were late."""
-        late = [float(o.late.sum()) for o in self._seen]
-        seen = [(n, design_effect(o.late)) for n, o in zip(late, self._seen, strict=True) if n >= 5]
+        near = [o.late for o in self._seen if o.late.mean() <= NEAR_SHARE]
+        seen = [(float(late.sum()), design_effect(late)) for late in near if late.sum() >= 5]
         total = BURST_WEIGHT + sum(n for n, _ in seen)
         return (BURST_WEIGHT * self._played.burst + sum(n * effect for n, effect in seen)) / total
 
     def _control(self) -> Control:
         """How far the trials follow the played queue: as it follows itself, and as they do."""
-        found, known = control(self._pairs), self._played.control
+        if not self._played.known:
+            return Control(weight=0.0, effect=self._burst())
+        near = [p for p in self._pairs if max(p.late.mean(), p.played.mean()) <= NEAR_SHARE]
+        found, known = control(near), self._played.control
         if found is None:
             return known
-        seen = float(sum(p.late.sum() for p in self._pairs))
+        seen = float(sum(p.late.sum() for p in near))
         share = seen / (BURST_WEIGHT + seen)
         return Control(
             weight=share * found.weight + (1 - share) * known.weight,
@@ -293,10 +342,13 @@ class _Hunt:
                 self._replay()
             posterior = self._posterior()
             sure, limit = self._sure(posterior, self._goal.confidence), self._sure(posterior, 0.5)
-            if len(self._seen) >= LEAST_TRIALS and sure >= CLOSE * limit:
+            # Without a late query the limit is the played queue's word alone.
+            edge = any(o.late.any() for o in self._seen)
+            if len(self._seen) >= LEAST_TRIALS and sure >= CLOSE * limit and edge:
                 return
             tried = [o.rate for o in self._seen]
-            rate = float(np.clip(posterior.limit(LEAN), min(tried) / STEP, max(tried) * STEP))
+            top = max(tried) * (QUIET_STEP if self._quiet() else STEP)
+            rate = float(np.clip(posterior.limit(LEAN if edge else UNSEEN_LEAN), min(tried) / STEP, top))
             if self.hopeless():
                 return
 
@@ -335,6 +387,8 @@ class _Hunt:
                 f"the machine changed in {moved} of {len(trials)} trials (bare rate off by over "
                 f"{MOVED:.0%}): they count a quarter; run again with nothing else on it"
             )
+        if not any(o.late.any() for o in self._seen):
+            self._notes.append("no query of any trial was late: the limit lies higher than was tried")
         half = self._sure(posterior, 0.5)
         bare = [r for t in trials for r in (t.bare_before, t.bare_after) if r]
         short = posterior.rate_at(self._goal.confidence, *self._goal.short) if self._goal.short else None

@@ -65,9 +65,15 @@ def _find(plan: Plan, folder: Path, budget_s: float, on_trial: OnTrial | None) -
     trials = Trials(plan, folder)
     started = time.monotonic()
     service, first = trials.probe()
-    left_s = budget_s - (time.monotonic() - started)
+    begun_s = time.monotonic() - started
     found = search(
-        trials, play(service, trials.goal), trials.goal, first=first, budget_s=left_s, on_trial=on_trial
+        trials,
+        play(service, trials.goal),
+        trials.goal,
+        first=first,
+        budget_s=budget_s - begun_s,
+        begun_s=begun_s,
+        on_trial=on_trial,
     )
     return replace(found, searched_s=time.monotonic() - started)
 
@@ -99,7 +105,10 @@ class Trials:
         settings = from_plain(read_json(path), SourcedSettings, where=str(path)).settings
         plain = read_json(folder / SERVICE)
         service = Service(
-            batch_s=tuple(plain["batch_s"]), noise=np.array(plain["noise"]), servers=plain["servers"]
+            batch_s=tuple(plain["batch_s"]),
+            noise=np.array(plain["noise"]),
+            servers=plain["servers"],
+            delay_s=plain["delay_s"],
         )
         return service, settings.target_qps or service.capacity / 2
 
@@ -110,8 +119,9 @@ class Trials:
         folder = self._run(f"trial-{number + 1:02}", seconds, changes)
         times_s = np.load(folder / TIMES, allow_pickle=False) * 1e-9
         latency_s, percentile_s = times_s[:, 1] - times_s[:, 0], self._percentile_s(folder)
+        at = min(len(latency_s) - 1, int(len(latency_s) * self.goal.percentile))  # as LoadGen counts
         # LoadGen counts from when a query was due; what it waited before it reached us is added to all.
-        unseen_s = max(0.0, percentile_s - float(np.quantile(latency_s, self.goal.percentile)))
+        unseen_s = max(0.0, percentile_s - float(np.partition(latency_s, at)[at]))
         outcome: dict[str, Any] = read_json(folder / OUTCOME)
         return Observed(
             rate=rate,
