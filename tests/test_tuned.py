@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
 from coldmark.cli.tune import make_tune_spec
+from coldmark.core.calibration import Aim, Calibration, Candidate, Quantisation
 from coldmark.core.codec import dump_json, from_plain, to_plain
 from coldmark.core.errors import ColdmarkError, ConfigError, DataError
 from coldmark.core.nouns import Length, Measurement, Mode, Precision, Scenario, State, Suite
@@ -30,8 +33,9 @@ from coldmark.runs.rate import fill_open
 from coldmark.runs.resolve import base_settings, open_task, resolve
 from coldmark.runs.suite import plan_suite
 from coldmark.runs.tuned import model_sha256, this_machine, with_tuned
+from coldmark.runs.tuning.gate import Gates
 from coldmark.runs.tuning.make import TuneSpec, plan_tune, tune_key
-from coldmark.runs.tuning.space import ROWS_BATCH
+from coldmark.runs.tuning.space import ROWS_BATCH, request_for
 from coldmark.runs.tuning.suite import plan_suite_tuning
 from coldmark.store.tuned import find_tuned, forget_tuned, list_tuned, tuned_id, write_tuned
 from coldmark.workloads.cache import cache_dir
@@ -218,6 +222,33 @@ def test_what_was_fixed_when_tuning_must_be_so_in_the_run(tmp_path: Path, record
     assert with_tuned(spec(), tmp_path, ()) == (spec(), "")
     asked = spec(options={"backend.batch": "16"})
     assert with_tuned(asked, tmp_path, ())[0].tuned is not None
+
+
+def test_a_tuning_under_another_latency_bound_is_not_used(
+    tmp_path: Path, record: TunedRecord, sha: str
+) -> None:
+    bound = {"test.target_latency_ns": "60000000"}
+    asked = flags(scenario="Server", sets=("test.target_latency_ns=60000000",))
+    open_, closed = make_tune_spec("resnet50", asked), make_tune_spec("resnet50", flags(scenario="Server"))
+    assert tune_key(open_).fixed == bound
+    assert tuned_id(tune_key(open_)) != tuned_id(tune_key(closed))  # neither replaces the other
+    run, own = replace(closed.run), replace(open_.run)
+    for key, fits, other in ((tune_key(open_), own, run), (tune_key(closed), run, own)):
+        path = write_tuned(tmp_path, made(key, sha, server=SEARCHED))
+        assert with_tuned(other, tmp_path, ()) == (other, "")
+        assert with_tuned(fits, tmp_path, ())[0].tuned is not None
+        path.unlink()
+    plan = resolve(own)
+    assert request_for(plan, open_task(plan, cache_dir())).limit_s == pytest.approx(0.06)
+
+
+def test_a_calibration_that_was_given_is_part_of_what_is_tuned(tmp_path: Path, record: TunedRecord) -> None:
+    asked = make_tune_spec("resnet50", flags(precision="int8", sets=("calibration.id=ab",)))
+    assert tune_key(asked).fixed == {"calibration.id": "ab", "precision": "int8"}
+    best = replace(record.best, precision=Precision.INT8)
+    write_tuned(tmp_path, replace(record, key=tune_key(asked), id=tuned_id(tune_key(asked)), best=best))
+    other = replace(asked.run, options={"calibration.id": "cd"})
+    assert with_tuned(other, tmp_path, ("precision",)) == (other, "")
 
 
 def test_of_several_that_fit_the_fastest_is_used(tmp_path: Path, record: TunedRecord) -> None:
@@ -433,8 +464,6 @@ def test_what_cannot_be_tuned_is_refused(changes: dict[str, Any], message: str) 
 def test_a_precision_that_misses_its_gate_is_left_out_with_its_figures(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from coldmark.runs.tuning.gate import Gates
-
     def measured(self: Gates, backend: str, precision: Precision) -> dict[str, Any]:
         return {"metric": "acc", "value": 50.0, "unit": "%", "target": 82.6}
 
@@ -447,6 +476,87 @@ def test_a_precision_that_misses_its_gate_is_left_out_with_its_figures(
     assert missed == ["openvino bf16: acc 50 % (target 82.6) does not hold the accuracy gate"]
     again = plan_tune(make_tune_spec("resnet50", flags(backend="openvino")))  # known from now on
     assert missed[0] in again.space.left_out
+
+
+def test_the_accuracy_of_a_precision_is_that_of_the_whole_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    floors: list[float | None] = []
+
+    values = iter((99.0, float("nan")))
+
+    def accuracy(bare: Any, task: Any, floor: float | None, on_done: Any) -> Any:
+        floors.append(floor)
+        return SimpleNamespace(value=next(values))
+
+    monkeypatch.setattr("coldmark.runs.calibration.measure.accuracy", accuracy)
+    monkeypatch.setattr("coldmark.runs.calibration.measure.opened", lambda *args: nullcontext())
+    monkeypatch.setattr("coldmark.runs.tuning.gate._known", lambda path: None)
+    monkeypatch.setattr("coldmark.runs.tuning.gate.write_whole", lambda path, text: None)
+    run = resolve(spec())
+    gates = Gates(run, open_task(run, cache_dir()), measure=True, asked=None)
+    why = gates.why_not("openvino", Precision.BF16)
+    if not floors:
+        pytest.skip(why)
+    assert why == ""
+    assert floors == [None]
+    assert gates.why_not("openvino", Precision.BF16).endswith("is nan")
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({}, ""),
+        ({"backend": "onnxruntime"}, "calibration ab is of the onnxruntime backend"),
+        ({"ratio": 0.9}, "calibration ab was judged by a weaker gate: acc 79.9 % (target 79.2)"),
+    ],
+)
+def test_int8_is_admitted_by_the_figures_of_the_model_that_was_kept(
+    monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any], why: str
+) -> None:
+    kept = Candidate(precision=Precision.INT8, method="q", accuracy=79.9, passed=True)
+    other = replace(kept, method="r", accuracy=70.0, passed=False)
+    bf16 = Candidate(precision=Precision.BF16, accuracy=80.0, passed=True)
+    quantised = Quantisation(
+        id="ab",
+        method="q",
+        floating=Precision.FP32,
+        excluded={},
+        networks={},
+        set_name="shapes",
+        set_sha256="",
+        samples=1,
+        made_with={},
+    )
+    found = Calibration(
+        id="ab",
+        workload="resnet50",
+        model="mini",
+        backend="openvino",
+        models={},
+        ratio=0.99,
+        aim=Aim(metric="acc", unit="%", reference=80.0, target=79.2),
+        front=(other, kept, bf16),
+        chosen=bf16,
+        quantisation=quantised,
+        reason="",
+        made="",
+        seconds=1.0,
+    )
+    run = resolve(spec(precision=Precision.INT8, options={"calibration.id": "ab"}))
+    opened: list[str] = []
+
+    def opening(plan: Any, cache: Any) -> Any:
+        opened.append(plan.calibration.id)
+        return SimpleNamespace(quantised=quantised, gate=None)
+
+    monkeypatch.setattr("coldmark.runs.tuning.gate.open_task", opening)
+    monkeypatch.setattr(
+        "coldmark.runs.tuning.gate.find_calibration", lambda cache, id_: replace(found, **changes)
+    )
+    gates = Gates(run, open_task(resolve(spec()), cache_dir()), measure=True, asked=Precision.INT8)
+    assert gates.why_not("openvino", Precision.INT8) == why
+    assert opened == ["ab"]  # the one that was given
+    if not why:
+        assert gates.how["openvino int8"] == "acc 79.9 % (target 79.2), by calibration ab"
 
 
 Coldmark = Callable[..., Any]

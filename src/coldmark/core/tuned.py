@@ -60,7 +60,9 @@ class TunedKey:
     suite: Suite
     round: str
     model: str  # mini, full, official, or a path
-    fixed: dict[str, str] = field(default_factory=dict)  # flags that were given, by name or dotted key
+    fixed: dict[str, str] = field(
+        default_factory=dict
+    )  # what was given and says what is tuned, by flag or dotted key
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

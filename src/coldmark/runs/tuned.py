@@ -57,6 +57,18 @@ def task_options(options: Mapping[str, str], workload: str, backend: str) -> dic
     return {f"task.{k}": v for k, v in option_groups(options, workload, backend)["task"].items()}
 
 
+def kept_for(options: Mapping[str, str], workload: str, backend: str) -> dict[str, str]:
+    """The options that a tuning is kept for, under their full names: with others it says nothing of a run.
+
+    They are the task's, the calibration, and the latency bound, which is what a Server rate is searched for.
+    """
+    groups = option_groups(options, workload, backend)
+    found = task_options(options, workload, backend)
+    found |= {f"calibration.{k}": v for k, v in groups["calibration"].items()}
+    bound = "target_latency_ns"
+    return found | ({f"test.{bound}": groups["test"][bound]} if bound in groups["test"] else {})
+
+
 def with_tuned(spec: RunSpec, root: Path, given: Collection[str]) -> tuple[RunSpec, str]:
     """A run's spec with what was tuned for it, and what is to be said about that (empty: nothing).
 
@@ -110,11 +122,11 @@ def _same_fixed(record: TunedRecord, spec: RunSpec) -> bool:
         return False
     try:
         groups = option_groups(spec.options, spec.workload, record.best.backend)
+        kept = kept_for(spec.options, spec.workload, record.best.backend)
     except ColdmarkError:
         return False  # an option that the tuned backend does not have
-    tasks = {f"task.{k}": v for k, v in groups["task"].items()}
     backend = {f"backend.{k}": v for k, v in groups["backend"].items()}
-    if {k: v for k, v in fixed.items() if k.startswith("task.")} != tasks:
+    if {k: v for k, v in fixed.items() if not k.startswith("backend.")} != kept:
         return False
     return all(backend.get(k) == v for k, v in fixed.items() if k.startswith("backend."))
 

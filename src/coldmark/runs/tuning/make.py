@@ -18,7 +18,7 @@ from coldmark.core.server_rate import ServerTrial
 from coldmark.core.tuned import Trial, TunedKey, TunedRecord
 from coldmark.runs.execute import software_versions
 from coldmark.runs.resolve import Plan, open_task, option_groups, resolve
-from coldmark.runs.tuned import model_sha256, task_options, this_machine
+from coldmark.runs.tuned import kept_for, model_sha256, this_machine
 from coldmark.runs.tuning.bench import Opener, Room
 from coldmark.runs.tuning.gate import Gates
 from coldmark.runs.tuning.search import Effort, Found, NothingHolds, OnTrial, Search, World
@@ -120,7 +120,7 @@ def _default_run(spec: TuneSpec) -> RunSpec:
 def tune_key(spec: TuneSpec) -> TunedKey:
     """What the result of a tuning is kept for. Raises ConfigError for a key nobody has."""
     run = _default_run(spec)
-    fixed = task_options(run.options, run.workload, run.backend)
+    fixed = kept_for(run.options, run.workload, run.backend)
     fixed |= {
         f"backend.{k}": v for k, v in option_groups(run.options, run.workload, run.backend)["backend"].items()
     }

@@ -242,7 +242,7 @@ def request_for(plan: Plan, task: Task) -> SpaceRequest:
         batch = {Scenario.SINGLE_STREAM: 1, Scenario.MULTI_STREAM: per}.get(scenario, ROWS_BATCH)
     else:
         batch = task.model.batch[scenario]
-    limit = plan.rule.target_latency_ns
+    limit = plan.test_overrides.get("target_latency_ns", plan.rule.target_latency_ns)
     return SpaceRequest(
         scenario=scenario,
         processors=processors(),
