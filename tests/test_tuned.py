@@ -299,6 +299,10 @@ def test_a_suite_passes_over_what_is_tuned(tmp_path: Path, record: TunedRecord) 
         tuning_foot(lines, 60)
         == "1 of 3 tuned (1 better than the default, 0 tied with it), about 2:00 min left"
     )
+    kept = [replace(i, record=i.record and replace(record, outcome="default")) for i in lines]
+    assert "(0 better than the default, 0 tied with it, 1 where it is the fastest)" in tuning_foot(kept, 60)
+    assert "default is faster" in tuned_table([replace(record, outcome="default")])
+    assert "the default is the fastest" in tuned_text(replace(record, outcome="default"), "x.json")
 
 
 def test_a_tuning_as_text(record: TunedRecord) -> None:
@@ -571,7 +575,7 @@ def test_tune_then_run(coldmark: Coldmark, tmp_path: Path) -> None:
     )
     assert tuned.returncode == 0, tuned.stderr
     found = json.loads(tuned.stdout)
-    assert found["outcome"] in ("win", "tie")
+    assert found["outcome"] in ("win", "tie", "default")
     assert len(found["trials"]) >= 2
     assert Path(tmp_path, found["path"]).is_file()
     assert np.isfinite(found["value"]["value"])

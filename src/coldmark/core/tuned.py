@@ -75,11 +75,13 @@ class TunedRecord:
     model_sha256: str
     software: dict[str, str]
     best: Configuration
-    outcome: str  # win, tie (the default is kept), or only (the default meets no limit)
+    outcome: (
+        str  # win; tie, default (it is kept: nothing beats it, it is the fastest); only (it meets no limit)
+    )
     value: Measurement
     default: Configuration
     default_value: Measurement | None
-    ratio: Measurement | None  # of scores, best over default: above 1 is better
+    ratio: Measurement | None  # of scores, over the default; where that is kept, of its best rival
     accuracy: str  # how the best one's precision holds the gate
     expected_qps: float | None = None  # Offline: rate a run may expect [samples/s]
     server: ServerRate | None = None  # Server: the rate searched for the best configuration

@@ -16,8 +16,11 @@ from coldmark.report.text import number, table
 OUTCOMES = {
     "win": "faster than the default by more than the noise",
     "tie": "a tie within the noise: the default is kept",
+    "default": "the default is the fastest",
     "only": "the default meets no limit, this does",
 }
+
+MARKS = {"tie": " tie", "default": " default is faster"}
 
 
 def value_text(found: Measurement | None) -> str:
@@ -146,7 +149,7 @@ def tuned_table(records: Sequence[TunedRecord | ColdmarkError]) -> str:
                 record.id,
                 f"{key.workload} {key.scenario} ({key.suite}), {key.model}",
                 value_text(record.value),
-                ratio_text(record.ratio) + (" tie" if record.outcome == "tie" else ""),
+                ratio_text(record.ratio) + MARKS.get(record.outcome, ""),
                 record.best.name,
                 record.when[:16],
             ]

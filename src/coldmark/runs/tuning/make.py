@@ -145,6 +145,7 @@ def tune(
     """Search, and keep the best. Raises NoneHolds, ConfigError, RunError, or what the default ended with."""
     spec, plan = planned.spec, planned.plan
     server = plan.spec.scenario is Scenario.SERVER
+    share = 1 - RATE_SHARE if server else 1.0
     load = os.getloadavg()
     search = Search(
         space=planned.space,
@@ -152,7 +153,9 @@ def tune(
             open=_opener(planned), clock=time.monotonic, pause=time.sleep, load=lambda: os.getloadavg()
         ),
         effort=Effort(
-            budget_s=spec.budget_s * (1 - RATE_SHARE if server else 1),
+            budget_s=spec.budget_s * share,
+            share=share,
+            memory_bytes=planned.memory_bytes,
             slice_s=spec.slice_s,
             seed=spec.seed,
             drift=spec.drift,
