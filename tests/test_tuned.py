@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import replace
@@ -11,17 +13,19 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 
 from coldmark.cli.tune import make_tune_spec
 from coldmark.core.calibration import Aim, Calibration, Candidate, Quantisation
 from coldmark.core.codec import dump_json, from_plain, to_plain
-from coldmark.core.errors import ColdmarkError, ConfigError, DataError
+from coldmark.core.errors import BackendError, ColdmarkError, ConfigError, DataError, Interrupted
 from coldmark.core.nouns import Length, Measurement, Mode, Precision, Scenario, State, Suite
 from coldmark.core.record import Metric, RunRecord, RunSpec
 from coldmark.core.server_rate import ServerRate
 from coldmark.core.settings import SourcedSettings, TestSettings
 from coldmark.core.suite import SuiteSpec
+from coldmark.core.sut import Model
 from coldmark.core.tuned import Configuration, Trial, TunedKey, TunedRecord, TunedUse
 from coldmark.report.suite import SuiteRow, suite_text
 from coldmark.report.text import demo_text
@@ -33,9 +37,12 @@ from coldmark.runs.rate import fill_open
 from coldmark.runs.resolve import base_settings, open_task, resolve
 from coldmark.runs.suite import plan_suite
 from coldmark.runs.tuned import model_sha256, this_machine, with_tuned
+from coldmark.runs.tuning import make
+from coldmark.runs.tuning.child import scorer
 from coldmark.runs.tuning.gate import Gates
 from coldmark.runs.tuning.make import TuneSpec, plan_tune, tune_key
 from coldmark.runs.tuning.space import ROWS_BATCH, request_for
+from coldmark.runs.tuning.space import text as space_value
 from coldmark.runs.tuning.suite import plan_suite_tuning
 from coldmark.store.tuned import find_tuned, forget_tuned, list_tuned, tuned_id, write_tuned
 from coldmark.workloads.cache import cache_dir
@@ -251,6 +258,15 @@ def test_a_calibration_that_was_given_is_part_of_what_is_tuned(tmp_path: Path, r
     assert with_tuned(other, tmp_path, ("precision",)) == (other, "")
 
 
+def test_the_tuned_value_given_again_changes_nothing(tmp_path: Path, record: TunedRecord) -> None:
+    write_tuned(tmp_path, replace(record, server=SEARCHED))
+    again = spec(options={"batch": "16", "backend.threads": "02"}, length=Length.OFFICIAL)
+    used, _ = with_tuned(again, tmp_path, ())
+    assert used.tuned is not None
+    assert (used.tuned.expected_qps, used.tuned.server_qps) == (200.0, 60.0)
+    assert "backend.batch" not in used.tuned.settings  # that one is the user's
+
+
 def test_of_several_that_fit_the_fastest_is_used(tmp_path: Path, record: TunedRecord) -> None:
     write_tuned(tmp_path, record)
     key = replace(record.key, fixed={"precision": "fp32"})
@@ -455,6 +471,9 @@ def test_flags_that_are_given_are_fixed_and_the_rest_is_searched() -> None:
         ({"budget": 0.0}, "--budget"),
         ({"drift": 0.0}, "--drift"),
         ({"memory": 1e-3}, "--memory"),
+        ({"memory": 0.0}, "--memory"),
+        ({"trials": 0}, "--trials"),
+        ({"scenario": "Server", "sets": ("delay_us=soon",)}, "delay_us"),
         ({"scenario": None}, "which scenario"),
         ({"sets": ("bach=4",)}, "batch"),
         ({"backend": "onnxruntime", "precision": "bf16"}, "bf16"),
@@ -463,6 +482,95 @@ def test_flags_that_are_given_are_fixed_and_the_rest_is_searched() -> None:
 def test_what_cannot_be_tuned_is_refused(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         plan_tune(make_tune_spec("resnet50", flags(**changes)), dry=True)
+
+
+def test_a_number_is_read_however_it_is_written() -> None:
+    asked = flags(scenario="Server", backend="openvino", precision="fp32", sets=("delay_us=1e3",))
+    (branch,) = plan_tune(make_tune_spec("resnet50", asked), dry=True).space.branches
+    (delay,) = (axis for axis in branch.axes if axis.name == "delay_us")
+    assert delay.values == (1000,)
+    assert [space_value(v) for v in (1234567, 0.5, True)] == ["1234567", "0.5", "true"]
+
+
+class _Queue:
+    """A system whose batches of up to four take 4 ms each; one in fifty as long as it is told."""
+
+    def __init__(self, delay_us: float, late_s: float = 0.004) -> None:
+        self._delay_us, self._late_s = delay_us, late_s
+
+    def describe(self) -> dict[str, Any]:
+        return {"batch_samples": 4, "streams": 1, "delay_us": self._delay_us}
+
+    def bare_times(self, seconds: float, samples: int) -> Any:
+        return np.array(([0.004] * 49 + [self._late_s]) * 4)
+
+    def bare_rate(self, seconds: float, samples: int) -> float:
+        return 900.0
+
+
+def test_delay_and_tail_count_in_server_and_no_margin_hides_them() -> None:
+    plan = resolve(spec(scenario=Scenario.SERVER, suite=Suite.DATACENTER))
+
+    def score(queue: _Queue) -> dict[str, Any]:
+        return scorer(plan, queue)(0.1)  # type: ignore[arg-type]
+
+    plain, tail, slow = (score(q)["value"] for q in (_Queue(0), _Queue(0, 0.008), _Queue(5000)))
+    assert 450 < plain <= 900  # more than half of the bare rate
+    assert tail < 0.95 * plain
+    assert slow != pytest.approx(plain, rel=0.02)
+    assert score(_Queue(0, 0.030))["infeasible"].startswith("no rate meets 15 ms (p99 of one alone: 30 ms)")
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").is_file(), reason="only Linux has it")
+def test_what_a_parent_once_took_is_not_its_childs_memory() -> None:
+    ballast = b"x" * (700 << 20)
+    code = "from coldmark.runs.tuning.child import peak_rss_bytes as peak; print(peak())"
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert 10 << 20 < int(said) < len(ballast)
+
+
+def test_weights_beside_a_model_are_part_of_it(tmp_path: Path) -> None:
+    task = open_task(resolve(spec()), cache_dir())
+    assert isinstance(task.model, Model)
+    found = []
+    for value in (1.0, 2.0):
+        weights = onnx.numpy_helper.from_array(np.full(2000, value, np.float32), "w")
+        out = onnx.helper.make_tensor_value_info("w", onnx.TensorProto.FLOAT, [2000])
+        made = onnx.helper.make_model(onnx.helper.make_graph([], "g", [], [out], [weights]))
+        path = tmp_path / "m.onnx"
+        (tmp_path / "m.data").unlink(missing_ok=True)
+        onnx.save(made, path, save_as_external_data=True, location="m.data", size_threshold=0)
+        found.append((path.read_bytes(), model_sha256(replace(task, model=replace(task.model, path=path)))))
+    assert found[0][0] == found[1][0]
+    assert found[0][1] != found[1][1]
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (BackendError("it died", hint="see the log"), "it died (see the log); a run finds a lower one"),
+        (
+            ConfigError("9 s are too few", where="--budget", hint="45 s at the least; three minutes"),
+            "50% of --budget 60 is the rate's, and 9 s are too few (--budget 90 at the least); a run",
+        ),
+    ],
+)
+def test_a_rate_that_cannot_be_searched_does_not_lose_the_configuration(
+    monkeypatch: pytest.MonkeyPatch, record: TunedRecord, error: ColdmarkError, said: str
+) -> None:
+    def failing(*args: Any, **kwargs: Any) -> Any:
+        raise error
+
+    monkeypatch.setattr(make, "find_server_rate", failing)
+    asked = flags(scenario="Server", backend="openvino", precision="fp32")
+    planned = plan_tune(make_tune_spec("resnet50", asked), dry=True)
+    kept = make._with_rate(planned, record, None)
+    assert kept.best == record.best
+    assert kept.server is None
+    assert said in kept.findings[0].found
+    error = Interrupted("stopped")
+    with pytest.raises(Interrupted):
+        make._with_rate(planned, record, None)
 
 
 def test_a_precision_that_misses_its_gate_is_left_out_with_its_figures(

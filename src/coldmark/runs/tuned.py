@@ -14,14 +14,13 @@ import psutil
 from coldmark.backends import BACKENDS
 from coldmark.backends.build import processors
 from coldmark.core.errors import ColdmarkError
-from coldmark.core.nouns import Length, Scenario
+from coldmark.core.nouns import Length
 from coldmark.core.record import RunSpec
 from coldmark.core.server_rate import ServerRate
-from coldmark.core.sut import Model, Pipeline
 from coldmark.core.tuned import Machine, TunedRecord, TunedUse
+from coldmark.runs.calibrated import digests, network_paths
 from coldmark.runs.execute import version_changes
 from coldmark.runs.resolve import open_task, option_groups, resolve
-from coldmark.store.rundir import sha256
 from coldmark.store.tuned import list_tuned
 from coldmark.telemetry.inventory import detect
 from coldmark.workloads.cache import cache_dir
@@ -39,17 +38,17 @@ def this_machine() -> Machine:
 
 
 def model_sha256(task: Task) -> str:
-    """Digest over the files of a model, in the order of their names; empty where there is none."""
-    paths: list[Path] = []
-    if isinstance(task.model, Model):
-        paths = [task.model.path]
-    elif isinstance(task.model, Pipeline):
-        networks = task.model.networks(task.model.batch[Scenario.OFFLINE])
-        paths = [network.path for network in networks]
-    found = hashlib.sha256()
-    for path in sorted(set(paths)):
-        found.update(sha256(path).encode())
-    return found.hexdigest() if paths else ""
+    """Digest over the files of a model, weights beside them included; empty where there is none.
+
+    Raises DataError.
+    """
+    if task.model is None:
+        return ""
+    paths = network_paths(task.model)
+    found, each = hashlib.sha256(), digests(paths)
+    for name in sorted(paths, key=lambda name: paths[name]):
+        found.update(each[name].encode())
+    return found.hexdigest()
 
 
 def task_options(options: Mapping[str, str], workload: str, backend: str) -> dict[str, str]:
@@ -128,7 +127,7 @@ def _same_fixed(record: TunedRecord, spec: RunSpec) -> bool:
     backend = {f"backend.{k}": v for k, v in groups["backend"].items()}
     if {k: v for k, v in fixed.items() if not k.startswith("backend.")} != kept:
         return False
-    return all(backend.get(k) == v for k, v in fixed.items() if k.startswith("backend."))
+    return all(_equal(v, backend.get(k)) for k, v in fixed.items() if k.startswith("backend."))
 
 
 def change(record: TunedRecord, spec: RunSpec) -> str:
@@ -164,7 +163,9 @@ def _score(record: TunedRecord) -> float:
 def _applied(record: TunedRecord, spec: RunSpec) -> RunSpec:
     """The record's settings below what the user set."""
     groups = option_groups(spec.options, spec.workload, record.best.backend)
-    own = {f"backend.{k}" for k in groups["backend"]}
+    own = {f"backend.{k}": v for k, v in groups["backend"].items()}
+    then = record.best.options
+    as_tuned = all(_equal(v, then.get(k)) for k, v in own.items())  # else its rates are another's
     settings: dict[str, Any] = {k: v for k, v in record.best.options.items() if k not in own}
     return replace(
         spec,
@@ -179,7 +180,17 @@ def _applied(record: TunedRecord, spec: RunSpec) -> RunSpec:
                 "precision": record.best.precision.value,
                 **settings,
             },
-            expected_qps=None if own else record.expected_qps,
-            **({} if own or not record.server else _searched(record.server, spec.length)),
+            expected_qps=record.expected_qps if as_tuned else None,
+            **(_searched(record.server, spec.length) if as_tuned and record.server else {}),
         ),
     )
+
+
+def _equal(given: str, tuned: str | None) -> bool:
+    """Whether two values of an option are the same as typed: `1e3` and `1000`, `True` and `true`."""
+    if tuned is None or given.lower() == tuned.lower():
+        return tuned is not None
+    try:
+        return float(given) == float(tuned)
+    except ValueError:
+        return False
