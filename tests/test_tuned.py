@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable
@@ -24,9 +25,9 @@ from coldmark.core.nouns import Length, Measurement, Mode, Precision, Scenario, 
 from coldmark.core.record import Metric, RunRecord, RunSpec
 from coldmark.core.server_rate import ServerRate
 from coldmark.core.settings import SourcedSettings, TestSettings
-from coldmark.core.suite import SuiteSpec
+from coldmark.core.suite import SuiteEntry, SuiteSpec
 from coldmark.core.sut import Model
-from coldmark.core.tuned import Configuration, Trial, TunedKey, TunedRecord, TunedUse
+from coldmark.core.tuned import Configuration, Trial, TunedKey, TunedRecord, TunedUse, command
 from coldmark.report.suite import SuiteRow, suite_text
 from coldmark.report.text import demo_text
 from coldmark.report.text import tuned_text as run_line
@@ -319,6 +320,43 @@ def test_a_suite_passes_over_what_is_tuned(tmp_path: Path, record: TunedRecord) 
     assert "(0 better than the default, 0 tied with it, 1 where it is the fastest)" in tuning_foot(kept, 60)
     assert "default is faster" in tuned_table([replace(record, outcome="default")])
     assert "the default is the fastest" in tuned_text(replace(record, outcome="default"), "x.json")
+
+
+def test_a_suite_says_what_each_line_ran_with(record: TunedRecord) -> None:
+    suite = SuiteSpec(suite=Suite.EDGE)
+    assert "openvino fp32 where not tuned, rules" in suite_text(suite, "s", [], None)
+    for fixed in (replace(suite, untuned=True), replace(suite, given=("backend", "precision"))):
+        assert "openvino fp32, rules" in suite_text(fixed, "s", [], None)
+    entry = SuiteEntry(benchmark="resnet50", scenario=Scenario.OFFLINE, run_id="r")
+    use = TunedUse(id="1", when="", settings={})
+    plain, tuned = (
+        SuiteRow(
+            entry=entry, record=RunRecord(run_id="r", state=State.COMPLETE, spec=s), least_s=1, taken_s=1
+        )
+        for s in (spec(), spec(backend="onnxruntime", precision=Precision.INT8, tuned=use))
+    )
+    assert "ran with" not in suite_text(suite, "s", [plain], None)
+    text = suite_text(suite, "s", [plain, tuned], None)
+    assert "onnxruntime int8, tuned" in text
+    assert "openvino fp32\n" in text
+
+
+def test_a_printed_command_makes_the_same_key(record: TunedRecord) -> None:
+    assert command("run", record.key) == "coldmark run resnet50 --scenario Offline"
+    sets = ("data.path=my data", "batch=4", "test.target_latency_ns=60000000", "calibration.id=ab")
+    asked = flags(
+        scenario="Server", model="full", round_="v3.0", backend="onnxruntime", precision="int8", sets=sets
+    )
+    key = tune_key(make_tune_spec("resnet50", asked))
+    said = command("tune", key)
+    assert "--set 'data.path=my data'" in said
+    words = iter(shlex.split(said)[3:])
+    given: dict[str, Any] = {"sets": ()}
+    for flag, value in zip(words, words, strict=True):
+        name = {"--round": "round_"}.get(flag, flag[2:])
+        given |= {"sets": (*given["sets"], value)} if name == "set" else {name: value}
+    assert tune_key(make_tune_spec("resnet50", flags(**given))) == key
+    assert f"used by    {command('run', key)}  (not" in tuned_text(replace(record, key=key), "x.json")
 
 
 def test_a_tuning_as_text(record: TunedRecord) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass, field
 
 from coldmark.core.nouns import Finding, Measurement, Precision, Scenario, Suite
@@ -63,6 +64,26 @@ class TunedKey:
     fixed: dict[str, str] = field(
         default_factory=dict
     )  # what was given and says what is tuned, by flag or dotted key
+
+
+def command(verb: str, key: TunedKey) -> str:
+    """`coldmark VERB` with the flags that make this key, those left out that are so by default."""
+    words = ["coldmark", verb, key.workload, "--scenario", key.scenario.value]
+    if key.suite is not Suite.EDGE:  # the other is only assumed where edge lacks the scenario
+        words += ["--suite", key.suite.value]
+    if key.model != "mini":
+        words += ["--model", key.model]
+    if key.round != "v2.1":
+        words += ["--round", key.round]
+    for name, value in key.fixed.items():
+        if name in ("backend", "precision"):
+            words += [f"--{name}", value]
+            continue
+        owner, _, option = name.partition(".")
+        # A task's options go by their own dotted names: `data_path` is data.path.
+        own = option.replace("_", ".", 1) if owner == "task" else name
+        words += ["--set", f"{own}={value}"]
+    return shlex.join(words)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,7 @@ from coldmark.core.codec import to_plain
 from coldmark.core.errors import ColdmarkError
 from coldmark.core.nouns import Measurement
 from coldmark.core.server_rate import ServerRate
-from coldmark.core.tuned import Trial, TunedRecord
+from coldmark.core.tuned import Trial, TunedRecord, command
 from coldmark.report.text import number, table
 
 OUTCOMES = {
@@ -81,7 +81,7 @@ def tuned_text(record: TunedRecord, path: str) -> str:
         f"  machine    {key.machine.processor}, {key.machine.processors} processors, "
         f"{key.machine.memory_gib} GiB; load average {load:.1f}",
         f"  kept       {record.id}, {record.when}  {path}",
-        f"  used by    coldmark run {key.workload} --scenario {key.scenario}  (not with --untuned)",
+        f"  used by    {command('run', key)}  (not with --untuned)",
     ]
     return "\n".join(lines)
 

@@ -17,7 +17,7 @@ from coldmark.core.errors import ColdmarkError
 from coldmark.core.nouns import Length
 from coldmark.core.record import RunSpec
 from coldmark.core.server_rate import ServerRate
-from coldmark.core.tuned import Machine, TunedRecord, TunedUse
+from coldmark.core.tuned import Machine, TunedRecord, TunedUse, command
 from coldmark.runs.calibrated import digests, network_paths
 from coldmark.runs.execute import version_changes
 from coldmark.runs.resolve import open_task, option_groups, resolve
@@ -152,7 +152,7 @@ def _searched(found: ServerRate, length: Length) -> dict[str, float | None]:
 
 
 def _again(record: TunedRecord) -> str:
-    return f"to tune again: coldmark tune {record.key.workload} --scenario {record.key.scenario.value}"
+    return f"to tune again: {command('tune', record.key)}"
 
 
 def _score(record: TunedRecord) -> float:
