@@ -9,10 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from coldmark.backends.space import Axis, SpaceRequest, batches, delays, shares
-from coldmark.core.errors import ConfigError, RunError
+from coldmark.core.errors import ColdmarkError, ConfigError, RunError
 from coldmark.core.nouns import Precision, Scenario
-from coldmark.core.tuned import Configuration
-from coldmark.runs.tuning.search import NothingHolds
+from coldmark.core.tuned import Configuration, Trial
+from coldmark.runs.tuning.reference import Reference
+from coldmark.runs.tuning.search import Effort, NothingHolds, Reading, Search, TooLarge, TooSlow
 from coldmark.runs.tuning.space import Branch, Space
 from coldmark.stats.repeats import mean_interval, ratio_interval, spread
 from tune_world import Machine, broken, flat, search, space, surface, values
@@ -39,6 +40,81 @@ def test_where_nothing_is_gained_it_is_a_tie_and_the_default_stays() -> None:
         assert found.outcome == "tie"
         assert found.best == space().default
         assert found.best.options == {}
+
+
+def test_a_default_that_nothing_beats_is_called_the_fastest() -> None:
+    def rate(c: Configuration) -> float:
+        return 100.0 if space().effective(c) == space().effective(space().default) else 80.0
+
+    found = search(Machine(rate=rate), budget_s=90)
+    assert found.outcome == "default"
+    assert found.best == space().default
+    assert found.ratio is not None
+    assert found.ratio.value == pytest.approx(0.8, rel=0.02)  # of its best rival
+
+
+def test_the_simplest_is_taken_among_those_that_win() -> None:
+    def tried(*settings: str) -> Trial:
+        options = dict(s.split("=") for s in settings)
+        return Trial(
+            configuration=Configuration(backend="openvino", precision=Precision.FP32, options=options),
+            state="complete",
+            value=1.0,
+        )
+
+    default = tried()
+    sure = tried("backend.batch=16", "backend.streams=2")
+    unsure = tried("backend.batch=16")  # simpler, and no worse that could be told, but no gain either
+    wobble = [1.06, 0.97, 1.06, 0.97, 1.06, 0.97]
+    readings = [[Reading(r, r) for r in rates] for rates in ([1.0] * 6, [1.02, 1.021] * 3, wobble)]
+    machine = Machine()
+    judge = Search(space=space(), world=machine.world(), effort=Effort(budget_s=1), unit="samples/s")
+    judge._started = 0.0
+    judge._reference = Reference(lambda: 1.0, machine.world().pause, machine.world().load, 0.1)
+    found = judge._judge([default, sure, unsure], readings, default)
+    assert (found.outcome, found.best) == ("win", sure.configuration)
+
+
+def test_one_odd_reading_of_the_reference_corrects_nothing() -> None:
+    readings = iter([100.0] * 5 + [50.0, 101.0, 100.0] + [50.0, 51.0, 100.0])
+    world = Machine().world()
+    reference = Reference(lambda: next(readings), world.pause, world.load, 0.1)
+    reference.begin()
+    assert reference.relative() == pytest.approx(1.0)  # what trials are divided by
+    now = reference.relative()
+    assert now == pytest.approx(0.51)
+    assert reference.moved(now)
+
+
+def test_leaders_are_open_together_only_where_memory_allows() -> None:
+    machine = Machine()
+    search(machine)
+    assert machine.most_open == 4  # the default and three leaders, a MiB each
+    for memory, most in ((3 << 20, 3), (1, 2)):
+        machine = Machine()
+        assert search(machine, memory_bytes=memory).outcome == "win"
+        assert machine.most_open == most
+
+
+@pytest.mark.parametrize(
+    ("error", "where", "hint"),
+    [
+        (TooLarge("took 2.00 GiB, 1.00 are allowed"), "--memory", "allow more"),
+        (TooSlow("not ready after 180 s"), "--budget", "at least 360"),
+    ],
+)
+def test_a_default_that_is_too_large_or_slow_once_it_is_read_is_refused(
+    error: ColdmarkError, where: str, hint: str
+) -> None:
+    def rate(c: Configuration) -> float:
+        raise error
+
+    machine = Machine(rate=rate)
+    with pytest.raises(ConfigError, match="the default configuration itself") as refused:
+        search(machine)
+    assert refused.value.where == where
+    assert hint in str(refused.value.hint)
+    assert machine.open_now == 0
 
 
 def test_another_precision_is_found_where_it_is_faster() -> None:
@@ -121,6 +197,13 @@ def test_a_budget_too_small_for_one_trial_names_the_least_that_would_do() -> Non
     assert refused.value.exit_code == 2
     least = int(str(refused.value.hint).removeprefix("at least "))
     assert search(Machine(), budget_s=least).trials
+
+
+def test_a_part_of_the_budget_that_is_too_small_is_said_as_the_whole() -> None:
+    with pytest.raises(ConfigError, match=r"6 s \(of which 50% are for the config") as refused:
+        search(Machine(), budget_s=3, share=0.5)
+    least = int(str(refused.value.hint).removeprefix("at least "))
+    assert search(Machine(), budget_s=least / 2, share=0.5).trials
 
 
 def test_a_machine_that_changes_once_is_said_and_the_trial_repeated() -> None:

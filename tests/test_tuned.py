@@ -3,23 +3,31 @@
 from __future__ import annotations
 
 import json
+import shlex
+import subprocess
+import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 
 from coldmark.cli.tune import make_tune_spec
+from coldmark.core.calibration import Aim, Calibration, Candidate, Quantisation
 from coldmark.core.codec import dump_json, from_plain, to_plain
-from coldmark.core.errors import ColdmarkError, ConfigError, DataError
+from coldmark.core.errors import BackendError, ColdmarkError, ConfigError, DataError, Interrupted
 from coldmark.core.nouns import Length, Measurement, Mode, Precision, Scenario, State, Suite
 from coldmark.core.record import Metric, RunRecord, RunSpec
 from coldmark.core.server_rate import ServerRate
 from coldmark.core.settings import SourcedSettings, TestSettings
-from coldmark.core.suite import SuiteSpec
-from coldmark.core.tuned import Configuration, Trial, TunedKey, TunedRecord, TunedUse
+from coldmark.core.suite import SuiteEntry, SuiteSpec
+from coldmark.core.sut import Model
+from coldmark.core.tuned import Configuration, Trial, TunedKey, TunedRecord, TunedUse, command
 from coldmark.report.suite import SuiteRow, suite_text
 from coldmark.report.text import demo_text
 from coldmark.report.text import tuned_text as run_line
@@ -30,8 +38,12 @@ from coldmark.runs.rate import fill_open
 from coldmark.runs.resolve import base_settings, open_task, resolve
 from coldmark.runs.suite import plan_suite
 from coldmark.runs.tuned import model_sha256, this_machine, with_tuned
+from coldmark.runs.tuning import make
+from coldmark.runs.tuning.child import scorer
+from coldmark.runs.tuning.gate import Gates
 from coldmark.runs.tuning.make import TuneSpec, plan_tune, tune_key
-from coldmark.runs.tuning.space import ROWS_BATCH
+from coldmark.runs.tuning.space import ROWS_BATCH, request_for
+from coldmark.runs.tuning.space import text as space_value
 from coldmark.runs.tuning.suite import plan_suite_tuning
 from coldmark.store.tuned import find_tuned, forget_tuned, list_tuned, tuned_id, write_tuned
 from coldmark.workloads.cache import cache_dir
@@ -220,6 +232,42 @@ def test_what_was_fixed_when_tuning_must_be_so_in_the_run(tmp_path: Path, record
     assert with_tuned(asked, tmp_path, ())[0].tuned is not None
 
 
+def test_a_tuning_under_another_latency_bound_is_not_used(
+    tmp_path: Path, record: TunedRecord, sha: str
+) -> None:
+    bound = {"test.target_latency_ns": "60000000"}
+    asked = flags(scenario="Server", sets=("test.target_latency_ns=60000000",))
+    open_, closed = make_tune_spec("resnet50", asked), make_tune_spec("resnet50", flags(scenario="Server"))
+    assert tune_key(open_).fixed == bound
+    assert tuned_id(tune_key(open_)) != tuned_id(tune_key(closed))  # neither replaces the other
+    run, own = replace(closed.run), replace(open_.run)
+    for key, fits, other in ((tune_key(open_), own, run), (tune_key(closed), run, own)):
+        path = write_tuned(tmp_path, made(key, sha, server=SEARCHED))
+        assert with_tuned(other, tmp_path, ()) == (other, "")
+        assert with_tuned(fits, tmp_path, ())[0].tuned is not None
+        path.unlink()
+    plan = resolve(own)
+    assert request_for(plan, open_task(plan, cache_dir())).limit_s == pytest.approx(0.06)
+
+
+def test_a_calibration_that_was_given_is_part_of_what_is_tuned(tmp_path: Path, record: TunedRecord) -> None:
+    asked = make_tune_spec("resnet50", flags(precision="int8", sets=("calibration.id=ab",)))
+    assert tune_key(asked).fixed == {"calibration.id": "ab", "precision": "int8"}
+    best = replace(record.best, precision=Precision.INT8)
+    write_tuned(tmp_path, replace(record, key=tune_key(asked), id=tuned_id(tune_key(asked)), best=best))
+    other = replace(asked.run, options={"calibration.id": "cd"})
+    assert with_tuned(other, tmp_path, ("precision",)) == (other, "")
+
+
+def test_the_tuned_value_given_again_changes_nothing(tmp_path: Path, record: TunedRecord) -> None:
+    write_tuned(tmp_path, replace(record, server=SEARCHED))
+    again = spec(options={"batch": "16", "backend.threads": "02"}, length=Length.OFFICIAL)
+    used, _ = with_tuned(again, tmp_path, ())
+    assert used.tuned is not None
+    assert (used.tuned.expected_qps, used.tuned.server_qps) == (200.0, 60.0)
+    assert "backend.batch" not in used.tuned.settings  # that one is the user's
+
+
 def test_of_several_that_fit_the_fastest_is_used(tmp_path: Path, record: TunedRecord) -> None:
     write_tuned(tmp_path, record)
     key = replace(record.key, fixed={"precision": "fp32"})
@@ -268,6 +316,47 @@ def test_a_suite_passes_over_what_is_tuned(tmp_path: Path, record: TunedRecord) 
         tuning_foot(lines, 60)
         == "1 of 3 tuned (1 better than the default, 0 tied with it), about 2:00 min left"
     )
+    kept = [replace(i, record=i.record and replace(record, outcome="default")) for i in lines]
+    assert "(0 better than the default, 0 tied with it, 1 where it is the fastest)" in tuning_foot(kept, 60)
+    assert "default is faster" in tuned_table([replace(record, outcome="default")])
+    assert "the default is the fastest" in tuned_text(replace(record, outcome="default"), "x.json")
+
+
+def test_a_suite_says_what_each_line_ran_with(record: TunedRecord) -> None:
+    suite = SuiteSpec(suite=Suite.EDGE)
+    assert "openvino fp32 where not tuned, rules" in suite_text(suite, "s", [], None)
+    for fixed in (replace(suite, untuned=True), replace(suite, given=("backend", "precision"))):
+        assert "openvino fp32, rules" in suite_text(fixed, "s", [], None)
+    entry = SuiteEntry(benchmark="resnet50", scenario=Scenario.OFFLINE, run_id="r")
+    use = TunedUse(id="1", when="", settings={})
+    plain, tuned = (
+        SuiteRow(
+            entry=entry, record=RunRecord(run_id="r", state=State.COMPLETE, spec=s), least_s=1, taken_s=1
+        )
+        for s in (spec(), spec(backend="onnxruntime", precision=Precision.INT8, tuned=use))
+    )
+    assert "ran with" not in suite_text(suite, "s", [plain], None)
+    text = suite_text(suite, "s", [plain, tuned], None)
+    assert "onnxruntime int8, tuned" in text
+    assert "openvino fp32\n" in text
+
+
+def test_a_printed_command_makes_the_same_key(record: TunedRecord) -> None:
+    assert command("run", record.key) == "coldmark run resnet50 --scenario Offline"
+    sets = ("data.path=my data", "batch=4", "test.target_latency_ns=60000000", "calibration.id=ab")
+    asked = flags(
+        scenario="Server", model="full", round_="v3.0", backend="onnxruntime", precision="int8", sets=sets
+    )
+    key = tune_key(make_tune_spec("resnet50", asked))
+    said = command("tune", key)
+    assert "--set 'data.path=my data'" in said
+    words = iter(shlex.split(said)[3:])
+    given: dict[str, Any] = {"sets": ()}
+    for flag, value in zip(words, words, strict=True):
+        name = {"--round": "round_"}.get(flag, flag[2:])
+        given |= {"sets": (*given["sets"], value)} if name == "set" else {name: value}
+    assert tune_key(make_tune_spec("resnet50", flags(**given))) == key
+    assert f"used by    {command('run', key)}  (not" in tuned_text(replace(record, key=key), "x.json")
 
 
 def test_a_tuning_as_text(record: TunedRecord) -> None:
@@ -420,6 +509,9 @@ def test_flags_that_are_given_are_fixed_and_the_rest_is_searched() -> None:
         ({"budget": 0.0}, "--budget"),
         ({"drift": 0.0}, "--drift"),
         ({"memory": 1e-3}, "--memory"),
+        ({"memory": 0.0}, "--memory"),
+        ({"trials": 0}, "--trials"),
+        ({"scenario": "Server", "sets": ("delay_us=soon",)}, "delay_us"),
         ({"scenario": None}, "which scenario"),
         ({"sets": ("bach=4",)}, "batch"),
         ({"backend": "onnxruntime", "precision": "bf16"}, "bf16"),
@@ -430,11 +522,98 @@ def test_what_cannot_be_tuned_is_refused(changes: dict[str, Any], message: str) 
         plan_tune(make_tune_spec("resnet50", flags(**changes)), dry=True)
 
 
+def test_a_number_is_read_however_it_is_written() -> None:
+    asked = flags(scenario="Server", backend="openvino", precision="fp32", sets=("delay_us=1e3",))
+    (branch,) = plan_tune(make_tune_spec("resnet50", asked), dry=True).space.branches
+    (delay,) = (axis for axis in branch.axes if axis.name == "delay_us")
+    assert delay.values == (1000,)
+    assert [space_value(v) for v in (1234567, 0.5, True)] == ["1234567", "0.5", "true"]
+
+
+class _Queue:
+    """A system whose batches of up to four take 4 ms each; one in fifty as long as it is told."""
+
+    def __init__(self, delay_us: float, late_s: float = 0.004) -> None:
+        self._delay_us, self._late_s = delay_us, late_s
+
+    def describe(self) -> dict[str, Any]:
+        return {"batch_samples": 4, "streams": 1, "delay_us": self._delay_us}
+
+    def bare_times(self, seconds: float, samples: int) -> Any:
+        return np.array(([0.004] * 49 + [self._late_s]) * 4)
+
+    def bare_rate(self, seconds: float, samples: int) -> float:
+        return 900.0
+
+
+def test_delay_and_tail_count_in_server_and_no_margin_hides_them() -> None:
+    plan = resolve(spec(scenario=Scenario.SERVER, suite=Suite.DATACENTER))
+
+    def score(queue: _Queue) -> dict[str, Any]:
+        return scorer(plan, queue)(0.1)  # type: ignore[arg-type]
+
+    plain, tail, slow = (score(q)["value"] for q in (_Queue(0), _Queue(0, 0.008), _Queue(5000)))
+    assert 450 < plain <= 900  # more than half of the bare rate
+    assert tail < 0.95 * plain
+    assert slow != pytest.approx(plain, rel=0.02)
+    assert score(_Queue(0, 0.030))["infeasible"].startswith("no rate meets 15 ms (p99 of one alone: 30 ms)")
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").is_file(), reason="only Linux has it")
+def test_what_a_parent_once_took_is_not_its_childs_memory() -> None:
+    ballast = b"x" * (700 << 20)
+    code = "from coldmark.runs.tuning.child import peak_rss_bytes as peak; print(peak())"
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert 10 << 20 < int(said) < len(ballast)
+
+
+def test_weights_beside_a_model_are_part_of_it(tmp_path: Path) -> None:
+    task = open_task(resolve(spec()), cache_dir())
+    assert isinstance(task.model, Model)
+    found = []
+    for value in (1.0, 2.0):
+        weights = onnx.numpy_helper.from_array(np.full(2000, value, np.float32), "w")
+        out = onnx.helper.make_tensor_value_info("w", onnx.TensorProto.FLOAT, [2000])
+        made = onnx.helper.make_model(onnx.helper.make_graph([], "g", [], [out], [weights]))
+        path = tmp_path / "m.onnx"
+        (tmp_path / "m.data").unlink(missing_ok=True)
+        onnx.save(made, path, save_as_external_data=True, location="m.data", size_threshold=0)
+        found.append((path.read_bytes(), model_sha256(replace(task, model=replace(task.model, path=path)))))
+    assert found[0][0] == found[1][0]
+    assert found[0][1] != found[1][1]
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (BackendError("it died", hint="see the log"), "it died (see the log); a run finds a lower one"),
+        (
+            ConfigError("9 s are too few", where="--budget", hint="45 s at the least; three minutes"),
+            "50% of --budget 60 is the rate's, and 9 s are too few (--budget 90 at the least); a run",
+        ),
+    ],
+)
+def test_a_rate_that_cannot_be_searched_does_not_lose_the_configuration(
+    monkeypatch: pytest.MonkeyPatch, record: TunedRecord, error: ColdmarkError, said: str
+) -> None:
+    def failing(*args: Any, **kwargs: Any) -> Any:
+        raise error
+
+    monkeypatch.setattr(make, "find_server_rate", failing)
+    asked = flags(scenario="Server", backend="openvino", precision="fp32")
+    planned = plan_tune(make_tune_spec("resnet50", asked), dry=True)
+    kept = make._with_rate(planned, record, None)
+    assert kept.best == record.best
+    assert kept.server is None
+    assert said in kept.findings[0].found
+    error = Interrupted("stopped")
+    with pytest.raises(Interrupted):
+        make._with_rate(planned, record, None)
+
+
 def test_a_precision_that_misses_its_gate_is_left_out_with_its_figures(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from coldmark.runs.tuning.gate import Gates
-
     def measured(self: Gates, backend: str, precision: Precision) -> dict[str, Any]:
         return {"metric": "acc", "value": 50.0, "unit": "%", "target": 82.6}
 
@@ -449,6 +628,87 @@ def test_a_precision_that_misses_its_gate_is_left_out_with_its_figures(
     assert missed[0] in again.space.left_out
 
 
+def test_the_accuracy_of_a_precision_is_that_of_the_whole_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    floors: list[float | None] = []
+
+    values = iter((99.0, float("nan")))
+
+    def accuracy(bare: Any, task: Any, floor: float | None, on_done: Any) -> Any:
+        floors.append(floor)
+        return SimpleNamespace(value=next(values))
+
+    monkeypatch.setattr("coldmark.runs.calibration.measure.accuracy", accuracy)
+    monkeypatch.setattr("coldmark.runs.calibration.measure.opened", lambda *args: nullcontext())
+    monkeypatch.setattr("coldmark.runs.tuning.gate._known", lambda path: None)
+    monkeypatch.setattr("coldmark.runs.tuning.gate.write_whole", lambda path, text: None)
+    run = resolve(spec())
+    gates = Gates(run, open_task(run, cache_dir()), measure=True, asked=None)
+    why = gates.why_not("openvino", Precision.BF16)
+    if not floors:
+        pytest.skip(why)
+    assert why == ""
+    assert floors == [None]
+    assert gates.why_not("openvino", Precision.BF16).endswith("is nan")
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({}, ""),
+        ({"backend": "onnxruntime"}, "calibration ab is of the onnxruntime backend"),
+        ({"ratio": 0.9}, "calibration ab was judged by a weaker gate: acc 79.9 % (target 79.2)"),
+    ],
+)
+def test_int8_is_admitted_by_the_figures_of_the_model_that_was_kept(
+    monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any], why: str
+) -> None:
+    kept = Candidate(precision=Precision.INT8, method="q", accuracy=79.9, passed=True)
+    other = replace(kept, method="r", accuracy=70.0, passed=False)
+    bf16 = Candidate(precision=Precision.BF16, accuracy=80.0, passed=True)
+    quantised = Quantisation(
+        id="ab",
+        method="q",
+        floating=Precision.FP32,
+        excluded={},
+        networks={},
+        set_name="shapes",
+        set_sha256="",
+        samples=1,
+        made_with={},
+    )
+    found = Calibration(
+        id="ab",
+        workload="resnet50",
+        model="mini",
+        backend="openvino",
+        models={},
+        ratio=0.99,
+        aim=Aim(metric="acc", unit="%", reference=80.0, target=79.2),
+        front=(other, kept, bf16),
+        chosen=bf16,
+        quantisation=quantised,
+        reason="",
+        made="",
+        seconds=1.0,
+    )
+    run = resolve(spec(precision=Precision.INT8, options={"calibration.id": "ab"}))
+    opened: list[str] = []
+
+    def opening(plan: Any, cache: Any) -> Any:
+        opened.append(plan.calibration.id)
+        return SimpleNamespace(quantised=quantised, gate=None)
+
+    monkeypatch.setattr("coldmark.runs.tuning.gate.open_task", opening)
+    monkeypatch.setattr(
+        "coldmark.runs.tuning.gate.find_calibration", lambda cache, id_: replace(found, **changes)
+    )
+    gates = Gates(run, open_task(resolve(spec()), cache_dir()), measure=True, asked=Precision.INT8)
+    assert gates.why_not("openvino", Precision.INT8) == why
+    assert opened == ["ab"]  # the one that was given
+    if not why:
+        assert gates.how["openvino int8"] == "acc 79.9 % (target 79.2), by calibration ab"
+
+
 Coldmark = Callable[..., Any]
 
 
@@ -461,7 +721,7 @@ def test_tune_then_run(coldmark: Coldmark, tmp_path: Path) -> None:
     )
     assert tuned.returncode == 0, tuned.stderr
     found = json.loads(tuned.stdout)
-    assert found["outcome"] in ("win", "tie")
+    assert found["outcome"] in ("win", "tie", "default")
     assert len(found["trials"]) >= 2
     assert Path(tmp_path, found["path"]).is_file()
     assert np.isfinite(found["value"]["value"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -66,6 +67,7 @@ class Machine:
     seed: int = 1
     now: float = 0.0
     open_now: int = 0
+    most_open: int = 0
     opened: list[Configuration] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -85,6 +87,7 @@ class Machine:
             raise error
         self.opened.append(found)
         self.open_now += 1
+        self.most_open = max(self.most_open, self.open_now)
         return Warm(self, found)
 
     def speed(self) -> float:
@@ -116,12 +119,14 @@ class Warm:
         self.machine.open_now -= 1
 
 
-def search(machine: Machine, over: Space | None = None, *, budget_s: float = 180.0, seed: int = 0) -> Found:
+def search(
+    machine: Machine, over: Space | None = None, *, budget_s: float = 180.0, seed: int = 0, **effort: Any
+) -> Found:
     """A search of that machine; everything it opened is closed again."""
     found = Search(
         space=over or space(),
         world=machine.world(),
-        effort=Effort(budget_s=budget_s, seed=seed),
+        effort=Effort(budget_s=budget_s, seed=seed, **effort),
         unit="samples/s",
     ).run()
     assert machine.open_now == 0

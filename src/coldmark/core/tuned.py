@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass, field
 
 from coldmark.core.nouns import Finding, Measurement, Precision, Scenario, Suite
@@ -60,7 +61,29 @@ class TunedKey:
     suite: Suite
     round: str
     model: str  # mini, full, official, or a path
-    fixed: dict[str, str] = field(default_factory=dict)  # flags that were given, by name or dotted key
+    fixed: dict[str, str] = field(
+        default_factory=dict
+    )  # what was given and says what is tuned, by flag or dotted key
+
+
+def command(verb: str, key: TunedKey) -> str:
+    """`coldmark VERB` with the flags that make this key, those left out that are so by default."""
+    words = ["coldmark", verb, key.workload, "--scenario", key.scenario.value]
+    if key.suite is not Suite.EDGE:  # the other is only assumed where edge lacks the scenario
+        words += ["--suite", key.suite.value]
+    if key.model != "mini":
+        words += ["--model", key.model]
+    if key.round != "v2.1":
+        words += ["--round", key.round]
+    for name, value in key.fixed.items():
+        if name in ("backend", "precision"):
+            words += [f"--{name}", value]
+            continue
+        owner, _, option = name.partition(".")
+        # A task's options go by their own dotted names: `data_path` is data.path.
+        own = option.replace("_", ".", 1) if owner == "task" else name
+        words += ["--set", f"{own}={value}"]
+    return shlex.join(words)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,11 +96,13 @@ class TunedRecord:
     model_sha256: str
     software: dict[str, str]
     best: Configuration
-    outcome: str  # win, tie (the default is kept), or only (the default meets no limit)
+    outcome: (
+        str  # win; tie, default (it is kept: nothing beats it, it is the fastest); only (it meets no limit)
+    )
     value: Measurement
     default: Configuration
     default_value: Measurement | None
-    ratio: Measurement | None  # of scores, best over default: above 1 is better
+    ratio: Measurement | None  # of scores, over the default; where that is kept, of its best rival
     accuracy: str  # how the best one's precision holds the gate
     expected_qps: float | None = None  # Offline: rate a run may expect [samples/s]
     server: ServerRate | None = None  # Server: the rate searched for the best configuration

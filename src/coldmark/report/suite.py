@@ -14,6 +14,9 @@ from coldmark.report.text import accuracy_text, harness_text, metric_text, recor
 
 HEAD = ("benchmark", "scenario", "result", "verdict", "accuracy", "harness", "time", "run")
 
+RAN_WITH = "ran with"
+"""A column more, where one at least ran as tuned."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SuiteRow:
@@ -30,14 +33,26 @@ class SuiteRow:
 
 def suite_table(rows: Sequence[SuiteRow]) -> str:
     """All lines, done or not."""
-    return table(HEAD, [_cells(row) for row in rows])
+    if not any(_ran_with(row).endswith("tuned") for row in rows):
+        return table(HEAD, [_cells(row) for row in rows])
+    return table((*HEAD, RAN_WITH), [[*_cells(row), _ran_with(row)] for row in rows])
+
+
+def _ran_with(row: SuiteRow) -> str:
+    """`openvino int8, tuned`; empty for what has not run."""
+    if not _done(row) or row.record is None:
+        return ""
+    spec = row.record.spec
+    return f"{spec.backend} {spec.precision}" + (", tuned" if spec.tuned else "")
 
 
 def suite_head(spec: SuiteSpec, name: str) -> str:
     """What the table is of."""
+    free = not spec.untuned and len(spec.given) < 2  # tuned ones may take the place of what was not given
     return (
-        f"suite {name}: {spec.suite}, {spec.model}, {spec.backend} {spec.precision}, rules of {spec.round}, "
-        f"{spec.length} length; measured here, not an official MLPerf result"
+        f"suite {name}: {spec.suite}, {spec.model}, {spec.backend} {spec.precision}"
+        f"{' where not tuned' if free else ''}, rules of {spec.round}, {spec.length} length; "
+        "measured here, not an official MLPerf result"
     )
 
 

@@ -10,14 +10,17 @@ from coldmark.core.codec import to_plain
 from coldmark.core.errors import ColdmarkError
 from coldmark.core.nouns import Measurement
 from coldmark.core.server_rate import ServerRate
-from coldmark.core.tuned import Trial, TunedRecord
+from coldmark.core.tuned import Trial, TunedRecord, command
 from coldmark.report.text import number, table
 
 OUTCOMES = {
     "win": "faster than the default by more than the noise",
     "tie": "a tie within the noise: the default is kept",
+    "default": "the default is the fastest",
     "only": "the default meets no limit, this does",
 }
+
+MARKS = {"tie": " tie", "default": " default is faster"}
 
 
 def value_text(found: Measurement | None) -> str:
@@ -78,7 +81,7 @@ def tuned_text(record: TunedRecord, path: str) -> str:
         f"  machine    {key.machine.processor}, {key.machine.processors} processors, "
         f"{key.machine.memory_gib} GiB; load average {load:.1f}",
         f"  kept       {record.id}, {record.when}  {path}",
-        f"  used by    coldmark run {key.workload} --scenario {key.scenario}  (not with --untuned)",
+        f"  used by    {command('run', key)}  (not with --untuned)",
     ]
     return "\n".join(lines)
 
@@ -146,7 +149,7 @@ def tuned_table(records: Sequence[TunedRecord | ColdmarkError]) -> str:
                 record.id,
                 f"{key.workload} {key.scenario} ({key.suite}), {key.model}",
                 value_text(record.value),
-                ratio_text(record.ratio) + (" tie" if record.outcome == "tie" else ""),
+                ratio_text(record.ratio) + MARKS.get(record.outcome, ""),
                 record.best.name,
                 record.when[:16],
             ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any, Protocol
 
@@ -42,12 +43,13 @@ def tuning_table(lines: Sequence[Line], running: int = -1, doing: str = "") -> s
 def tuning_foot(lines: Sequence[Line], budget_s: float) -> str:
     """How far it is: `3 of 14 tuned (2 wins, 1 tie), at most 33:00 min left`."""
     done = [line.record for line in lines if line.record is not None]
-    wins = sum(r.outcome != "tie" for r in done)
+    count = Counter(r.outcome for r in done)
     failed = sum(bool(line.error) for line in lines)
     left = len(lines) - len(done) - failed
     text = f"{len(done)} of {len(lines)} tuned"
     if done:
-        text += f" ({wins} better than the default, {len(done) - wins} tied with it)"
+        text += f" ({count['win'] + count['only']} better than the default, {count['tie']} tied with it"
+        text += (f", {count['default']} where it is the fastest" if count["default"] else "") + ")"
     if failed:
         text += f", {failed} failed"
     return text + (f", about {clock(left * budget_s)} left" if left else "")

@@ -14,14 +14,13 @@ import psutil
 from coldmark.backends import BACKENDS
 from coldmark.backends.build import processors
 from coldmark.core.errors import ColdmarkError
-from coldmark.core.nouns import Length, Scenario
+from coldmark.core.nouns import Length
 from coldmark.core.record import RunSpec
 from coldmark.core.server_rate import ServerRate
-from coldmark.core.sut import Model, Pipeline
-from coldmark.core.tuned import Machine, TunedRecord, TunedUse
+from coldmark.core.tuned import Machine, TunedRecord, TunedUse, command
+from coldmark.runs.calibrated import digests, network_paths
 from coldmark.runs.execute import version_changes
 from coldmark.runs.resolve import open_task, option_groups, resolve
-from coldmark.store.rundir import sha256
 from coldmark.store.tuned import list_tuned
 from coldmark.telemetry.inventory import detect
 from coldmark.workloads.cache import cache_dir
@@ -39,22 +38,34 @@ def this_machine() -> Machine:
 
 
 def model_sha256(task: Task) -> str:
-    """Digest over the files of a model, in the order of their names; empty where there is none."""
-    paths: list[Path] = []
-    if isinstance(task.model, Model):
-        paths = [task.model.path]
-    elif isinstance(task.model, Pipeline):
-        networks = task.model.networks(task.model.batch[Scenario.OFFLINE])
-        paths = [network.path for network in networks]
-    found = hashlib.sha256()
-    for path in sorted(set(paths)):
-        found.update(sha256(path).encode())
-    return found.hexdigest() if paths else ""
+    """Digest over the files of a model, weights beside them included; empty where there is none.
+
+    Raises DataError.
+    """
+    if task.model is None:
+        return ""
+    paths = network_paths(task.model)
+    found, each = hashlib.sha256(), digests(paths)
+    for name in sorted(paths, key=lambda name: paths[name]):
+        found.update(each[name].encode())
+    return found.hexdigest()
 
 
 def task_options(options: Mapping[str, str], workload: str, backend: str) -> dict[str, str]:
     """The options that change what is computed on, under their full names."""
     return {f"task.{k}": v for k, v in option_groups(options, workload, backend)["task"].items()}
+
+
+def kept_for(options: Mapping[str, str], workload: str, backend: str) -> dict[str, str]:
+    """The options that a tuning is kept for, under their full names: with others it says nothing of a run.
+
+    They are the task's, the calibration, and the latency bound, which is what a Server rate is searched for.
+    """
+    groups = option_groups(options, workload, backend)
+    found = task_options(options, workload, backend)
+    found |= {f"calibration.{k}": v for k, v in groups["calibration"].items()}
+    bound = "target_latency_ns"
+    return found | ({f"test.{bound}": groups["test"][bound]} if bound in groups["test"] else {})
 
 
 def with_tuned(spec: RunSpec, root: Path, given: Collection[str]) -> tuple[RunSpec, str]:
@@ -110,13 +121,13 @@ def _same_fixed(record: TunedRecord, spec: RunSpec) -> bool:
         return False
     try:
         groups = option_groups(spec.options, spec.workload, record.best.backend)
+        kept = kept_for(spec.options, spec.workload, record.best.backend)
     except ColdmarkError:
         return False  # an option that the tuned backend does not have
-    tasks = {f"task.{k}": v for k, v in groups["task"].items()}
     backend = {f"backend.{k}": v for k, v in groups["backend"].items()}
-    if {k: v for k, v in fixed.items() if k.startswith("task.")} != tasks:
+    if {k: v for k, v in fixed.items() if not k.startswith("backend.")} != kept:
         return False
-    return all(backend.get(k) == v for k, v in fixed.items() if k.startswith("backend."))
+    return all(_equal(v, backend.get(k)) for k, v in fixed.items() if k.startswith("backend."))
 
 
 def change(record: TunedRecord, spec: RunSpec) -> str:
@@ -141,7 +152,7 @@ def _searched(found: ServerRate, length: Length) -> dict[str, float | None]:
 
 
 def _again(record: TunedRecord) -> str:
-    return f"to tune again: coldmark tune {record.key.workload} --scenario {record.key.scenario.value}"
+    return f"to tune again: {command('tune', record.key)}"
 
 
 def _score(record: TunedRecord) -> float:
@@ -152,7 +163,9 @@ def _score(record: TunedRecord) -> float:
 def _applied(record: TunedRecord, spec: RunSpec) -> RunSpec:
     """The record's settings below what the user set."""
     groups = option_groups(spec.options, spec.workload, record.best.backend)
-    own = {f"backend.{k}" for k in groups["backend"]}
+    own = {f"backend.{k}": v for k, v in groups["backend"].items()}
+    then = record.best.options
+    as_tuned = all(_equal(v, then.get(k)) for k, v in own.items())  # else its rates are another's
     settings: dict[str, Any] = {k: v for k, v in record.best.options.items() if k not in own}
     return replace(
         spec,
@@ -167,7 +180,17 @@ def _applied(record: TunedRecord, spec: RunSpec) -> RunSpec:
                 "precision": record.best.precision.value,
                 **settings,
             },
-            expected_qps=None if own else record.expected_qps,
-            **({} if own or not record.server else _searched(record.server, spec.length)),
+            expected_qps=record.expected_qps if as_tuned else None,
+            **(_searched(record.server, spec.length) if as_tuned and record.server else {}),
         ),
     )
+
+
+def _equal(given: str, tuned: str | None) -> bool:
+    """Whether two values of an option are the same as typed: `1e3` and `1000`, `True` and `true`."""
+    if tuned is None or given.lower() == tuned.lower():
+        return tuned is not None
+    try:
+        return float(given) == float(tuned)
+    except ValueError:
+        return False

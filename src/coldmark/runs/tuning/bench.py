@@ -77,7 +77,7 @@ class Bench:
         """The scenario's figure, read for about so long. Raises Infeasible where no rate meets the bound."""
         found = self._ask("score", seconds, limit_s)
         if found.get("infeasible"):
-            raise Infeasible(str(found["infeasible"]).removeprefix("auto: ").partition(";")[0])
+            raise Infeasible(str(found["infeasible"]))
         value = float(found["value"])
         return Reading(value=value, score=1 / value if self._latency else value)
 

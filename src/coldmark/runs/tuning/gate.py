@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from coldmark.core.calibration import Calibration, Candidate
 from coldmark.core.codec import dump_json, read_json
-from coldmark.core.errors import ColdmarkError, Interrupted
+from coldmark.core.errors import ColdmarkError, DataError, Interrupted
 from coldmark.core.nouns import Precision, Scenario
+from coldmark.runs.calibrated import demanded_ratio
 from coldmark.runs.execute import software_versions
-from coldmark.runs.resolve import Plan, open_task, refusal, resolve
+from coldmark.runs.resolve import Plan, open_task, option_groups, refusal, resolve
 from coldmark.runs.tuned import model_sha256, task_options
 from coldmark.store.calibrations import find_calibration
 from coldmark.store.rundir import write_whole
@@ -61,10 +64,15 @@ class Gates:
         task = open_task(resolve(self._spec(backend, Precision.INT8)), cache_dir())
         assert task.quantised is not None
         found = find_calibration(cache_dir(), task.quantised.id)
-        if found.aim is None or found.chosen is None or found.chosen.accuracy is None:
+        if found.backend != backend:
+            return f"calibration {found.id} is of the {found.backend} backend"
+        kept = kept_candidate(found)
+        if found.aim is None or kept is None or kept.accuracy is None:
             return self._unscored(name, Precision.INT8)
-        text = _figure(found.aim.metric, found.chosen.accuracy, found.aim.unit, found.aim.target)
-        if not found.chosen.passed:
+        text = _figure(found.aim.metric, kept.accuracy, found.aim.unit, found.aim.target)
+        if found.ratio < demanded_ratio(self.plan.spec.workload, task):
+            return f"calibration {found.id} was judged by a weaker gate: {text}"
+        if not kept.passed:
             return f"calibration {found.id}: {text} does not hold the accuracy gate"
         self.how[name] = f"{text}, by calibration {found.id}"
         return ""
@@ -104,6 +112,7 @@ class Gates:
             "options": task_options(spec.options, spec.workload, backend),
             "precision": precision.value,
             "software": software_versions(resolve(spec)),
+            "judged": "the whole set",
         }
         digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:24]
         return cache_dir() / FOLDER / f"{digest}.json"
@@ -113,6 +122,9 @@ class Gates:
         tasks = task_options(spec.options, spec.workload, spec.backend)
         # A task's options go by their own dotted names: `data_path` is data.path.
         options = {k.partition(".")[2].replace("_", ".", 1): v for k, v in tasks.items()}
+        if precision is Precision.INT8:
+            own = option_groups(spec.options, spec.workload, spec.backend)["calibration"]
+            options |= {f"calibration.{k}": v for k, v in own.items()}
         return replace(
             spec,
             backend=backend,
@@ -130,9 +142,21 @@ class Gates:
         assert task.model is not None
         assert task.gate is not None
         with opened(plan, task, task.model, precision, precision) as bare:
-            found = accuracy(bare, task, task.gate.target, lambda done: None)
+            # No floor: a metric of a part need not be near that of the whole, and nothing is compared here.
+            found = accuracy(bare, task, None, lambda done: None)
         gate = task.gate
+        if not math.isfinite(found.value):
+            raise DataError(f"its {gate.metric} is {found.value}")
         return {"metric": gate.metric, "unit": gate.unit, "value": found.value, "target": gate.target}
+
+
+def kept_candidate(found: Calibration) -> Candidate | None:
+    """The INT8 candidate whose networks a calibration keeps; what it chose may be BF16."""
+    kept = found.quantisation
+    if kept is None:
+        return None
+    wanted = (Precision.INT8, kept.method, kept.floating, kept.excluded)
+    return next((c for c in found.front if (c.precision, c.method, c.floating, c.excluded) == wanted), None)
 
 
 def _figure(metric: str, value: float, unit: str, target: float) -> str:

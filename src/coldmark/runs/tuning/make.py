@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -11,14 +12,14 @@ from pathlib import Path
 
 import psutil
 
-from coldmark.core.errors import ConfigError, Interrupted
+from coldmark.core.errors import ColdmarkError, ConfigError, Interrupted
 from coldmark.core.nouns import Finding, Precision, Scenario, Severity
 from coldmark.core.record import RunSpec
 from coldmark.core.server_rate import ServerTrial
 from coldmark.core.tuned import Trial, TunedKey, TunedRecord
 from coldmark.runs.execute import software_versions
 from coldmark.runs.resolve import Plan, open_task, option_groups, resolve
-from coldmark.runs.tuned import model_sha256, task_options, this_machine
+from coldmark.runs.tuned import kept_for, model_sha256, this_machine
 from coldmark.runs.tuning.bench import Opener, Room
 from coldmark.runs.tuning.gate import Gates
 from coldmark.runs.tuning.search import Effort, Found, NothingHolds, OnTrial, Search, World
@@ -52,12 +53,12 @@ class TuneSpec:
     def __post_init__(self) -> None:
         for name, value, low, high in (
             ("--budget", self.budget_s, 1, 864000),
-            ("--memory", self.memory_gib or 1, 0.05, 65536),
+            ("--memory", self.memory_gib, 0.05, 65536),
             ("--drift", self.drift, 0.001, 100),
             ("--slice", self.slice_s, 0.01, 600),
-            ("--trials", self.most_trials or 1, 1, 1_000_000),
+            ("--trials", self.most_trials, 1, 1_000_000),
         ):
-            if not low <= value <= high:
+            if value is not None and not low <= value <= high:
                 raise ConfigError(f"{value:g} is not in {low:g} to {high:g}", where=name)
 
 
@@ -120,7 +121,7 @@ def _default_run(spec: TuneSpec) -> RunSpec:
 def tune_key(spec: TuneSpec) -> TunedKey:
     """What the result of a tuning is kept for. Raises ConfigError for a key nobody has."""
     run = _default_run(spec)
-    fixed = task_options(run.options, run.workload, run.backend)
+    fixed = kept_for(run.options, run.workload, run.backend)
     fixed |= {
         f"backend.{k}": v for k, v in option_groups(run.options, run.workload, run.backend)["backend"].items()
     }
@@ -145,6 +146,7 @@ def tune(
     """Search, and keep the best. Raises NoneHolds, ConfigError, RunError, or what the default ended with."""
     spec, plan = planned.spec, planned.plan
     server = plan.spec.scenario is Scenario.SERVER
+    share = 1 - RATE_SHARE if server else 1.0
     load = os.getloadavg()
     search = Search(
         space=planned.space,
@@ -152,7 +154,9 @@ def tune(
             open=_opener(planned), clock=time.monotonic, pause=time.sleep, load=lambda: os.getloadavg()
         ),
         effort=Effort(
-            budget_s=spec.budget_s * (1 - RATE_SHARE if server else 1),
+            budget_s=spec.budget_s * share,
+            share=share,
+            memory_bytes=planned.memory_bytes,
             slice_s=spec.slice_s,
             seed=spec.seed,
             drift=spec.drift,
@@ -190,16 +194,32 @@ def _with_rate(planned: TunePlan, record: TunedRecord, on_say: OnSay | None) -> 
 
     try:
         found = find_server_rate(what, budget_s=RATE_SHARE * planned.spec.budget_s, on_trial=say)
-    except ConfigError as error:
+    except Interrupted:
+        raise
+    except (
+        ColdmarkError
+    ) as error:  # the configuration is found and kept, whatever a trial of its rate ends with
         finding = Finding(
             rule="tune.server_rate",
             severity=Severity.WARNING,
-            subject=error.where or "--budget",
+            subject=error.where or "the Server rate",
             expected="a searched rate",
-            found=f"{error.message}; a run finds a lower one by itself",
+            found=f"{_why_no_rate(error, planned.spec.budget_s)}; a run finds a lower one by itself",
         )
-        return replace(record, findings=(*record.findings, finding))
-    return replace(record, server=found, took_s=record.took_s + time.monotonic() - started)
+        record = replace(record, findings=(*record.findings, finding))
+    else:
+        record = replace(record, server=found)
+    return replace(record, took_s=record.took_s + time.monotonic() - started)
+
+
+def _why_no_rate(error: ColdmarkError, budget_s: float) -> str:
+    """An error of the rate search; what it says of its budget, in terms of the whole that the user gives."""
+    if error.where != "--budget":
+        return error.message + (f" ({error.hint})" if error.hint else "")
+    least = re.match(r"[\d.]+", error.hint or "")
+    enough = f"--budget {float(least[0]) / RATE_SHARE:.0f}" if least else "a larger --budget"
+    share = f"{RATE_SHARE:.0%} of --budget {budget_s:g} is the rate's"
+    return f"{share}, and {error.message} ({enough} at the least)"
 
 
 UNITS = {Scenario.OFFLINE: "samples/s", Scenario.SERVER: "queries/s"}

@@ -52,18 +52,18 @@ class Reference:
         return max(self.threshold, SCATTERS * self.scatter)
 
     def relative(self) -> float:
-        """The machine now over the machine at first."""
-        return self._read() / self.first
+        """The machine now over the machine at first.
+
+        One reading off the level may be an accident: two more are taken, and the middle one counts.
+        """
+        now = self._read() / self.first
+        if self.moved(now):
+            now = float(np.median([now, self._read() / self.first, self._read() / self.first]))
+        return now
 
     def moved(self, relative: float) -> bool:
-        """Whether a reading says that the machine has changed. One alone may be an accident: two more are
-        taken, and the middle one counts."""
-        if self._near(relative):
-            return False
-        return not self._near(float(np.median([relative, self.relative(), self.relative()])))
-
-    def _near(self, relative: float) -> bool:
-        return abs(float(np.log(relative * self.first / self.level))) <= float(np.log1p(self.tolerance))
+        """Whether the machine is no longer the one it was."""
+        return abs(float(np.log(relative * self.first / self.level))) > float(np.log1p(self.tolerance))
 
     def settle(self, when: str) -> None:
         """Wait until readings agree again; their level is the new one. Raises RunError if they never do."""

@@ -93,6 +93,8 @@ class Effort:
     """How long and how closely is looked."""
 
     budget_s: float
+    share: float = 1.0  # of what the user gave, that this budget is
+    memory_bytes: int | None = None  # what the leaders may take together
     slice_s: float = 0.4
     seed: int = 0
     drift: float = 0.10
@@ -138,14 +140,21 @@ class Search:
         self._limit_s = max(60.0, self.effort.budget_s)
         try:
             reference_bench = self.world.open(self.space.default, self._limit_s)
-        except TooLarge as error:
+            try:
+                return self._run(reference_bench)
+            finally:
+                reference_bench.close()
+        except TooLarge as error:  # of the default: where another is too large, its trial has failed
             raise ConfigError(
                 f"the default configuration itself {error.message}", where="--memory", hint="allow more"
             ) from None
-        try:
-            return self._run(reference_bench)
-        finally:
-            reference_bench.close()
+        except TooSlow as error:
+            raise ConfigError(
+                f"the default configuration itself was {error.message}",
+                where="--budget",
+                hint=f"at least {int(np.ceil(2 * self._limit_s / self.effort.share))}, "
+                "or a smaller batch by --set backend.batch=N",
+            ) from None
 
     def _run(self, bench: Open) -> Found:
         opened_s = self._elapsed()
@@ -160,10 +169,13 @@ class Search:
         trial_s = opened_s + default_s
         least = self._elapsed() + trial_s + opened_s + 2 * ROUNDS_LEAST * default_s / SLICES
         if self.effort.budget_s < least:
+            share = self.effort.share
+            part = f" (of which {share:.0%} are for the configuration)" if share < 1 else ""
             raise ConfigError(
-                f"{self.effort.budget_s:g} s are too few for one trial: the default took {trial_s:.1f} s",
+                f"{self.effort.budget_s / share:g} s{part} are too few for one trial: the default took "
+                f"{trial_s:.1f} s",
                 where="--budget",
-                hint=f"at least {int(np.ceil(1.2 * least))}",
+                hint=f"at least {int(np.ceil(1.2 * least / share))}",
             )
         self.space = self.space.bounded(self._reference.first * bench.units_per_sample)
         # A trial that takes much longer than the default does is not worth the others' time.
@@ -173,7 +185,7 @@ class Search:
         return self._final(bench)
 
     def _default_trial(self, bench: Open) -> float:
-        """The default as a trial: it is what relative scores are relative to."""
+        """The default as a trial: it is what relative scores are relative to. Raises what it ends with."""
         begun = self._elapsed()
         trial, scores = self._read(bench, self.space.default, begun, 0.0)
         self._scale = float(np.mean(scores)) if scores else 0.0
@@ -219,6 +231,9 @@ class Search:
         for _ in range(REPEATED):
             begun = self._elapsed()
             before = self._machine or self._reference.relative()
+            if self._reference.moved(before):
+                self._settle()
+                continue
             try:
                 bench = self.world.open(wanted, self._limit_s)
             except ColdmarkError as error:
@@ -231,9 +246,12 @@ class Search:
             self._machine = after
             if not self._reference.moved(after):
                 return self._keep(trial, [s / (before * after) ** 0.5 for s in scores])
-            self._machine = 0.0
-            self._reference.settle(f"trial {len(self.trials)}, after {self._elapsed():.0f} s")
+            self._settle()
         raise self._reference.restless()
+
+    def _settle(self) -> None:
+        self._machine = 0.0
+        self._reference.settle(f"trial {len(self.trials)}, after {self._elapsed():.0f} s")
 
     def _read(
         self, bench: Open, wanted: Configuration, begun: float, machine: float
@@ -249,6 +267,8 @@ class Search:
                     state, reason = "rejected", "clearly worse after the first slice"
                     break
         except ColdmarkError as error:
+            if not machine and not isinstance(error, Infeasible):
+                raise  # the default is the reference too: nothing is read without it
             return self._failed(wanted, error, begun), []
         return Trial(
             configuration=wanted,
@@ -287,13 +307,20 @@ class Search:
         default = self.trials[0]
         own = self.space.effective(self.space.default)
         ranked = sorted(
-            (t for t in self.trials if t.state == "complete" and t is not default),
+            (t for t in self.trials if t.slices and self.space.effective(t.configuration) != own),
             key=lambda t: -(t.relative or 0),
         )
-        leaders = [t for t in ranked if self.space.effective(t.configuration) != own][:LEADERS]
+        # Where all were given up, the best of them shows how far the default leads.
+        leaders = [t for t in ranked if t.state == "complete"][:LEADERS] or ranked[:1]
         opened: list[tuple[Trial, Open]] = [(default, bench)] if default.value is not None else []
+        taken = bench.peak_rss_bytes
         try:
             for leader in leaders:
+                # All are open together. One at least is, as one was during the search.
+                more = taken + leader.peak_rss_bytes
+                if leader is not leaders[0] and more > (self.effort.memory_bytes or more):
+                    continue
+                taken = more
                 try:
                     opened.append((leader, self.world.open(leader.configuration, self._limit_s)))
                 except ColdmarkError as error:
@@ -337,14 +364,17 @@ class Search:
         # The best of several is picked: each interval is widened so that all hold together.
         confidence = 1 - (1 - CONFIDENCE) / max(1, len(trials) - has_default)
         ratios = [ratio_interval(s, scores[0], confidence) for s in scores]
-        rivals = range(1 if has_default and len(trials) > 1 else 0, len(trials))
-        rival = at = self._simplest([t.configuration for t in trials], scores, list(rivals))
+        rivals = list(range(1 if has_default and len(trials) > 1 else 0, len(trials)))
+        winners = [i for i in rivals if has_default and (ratios[i].low or 0) > 1]
+        rival = at = self._simplest([t.configuration for t in trials], scores, winners or rivals)
         if not has_default:
             outcome = "only"
-        elif rival and (ratios[rival].low or 0) > 1:
+        elif winners:
             outcome = "win"
         else:
-            outcome, at = "tie", 0
+            rival, at = self._fastest(scores, rivals), 0
+            beaten = ratios[rival].high is not None and (ratios[rival].high or 0) < 1
+            outcome = "default" if beaten else "tie"
         return Found(
             best=trials[at].configuration,
             outcome=outcome,
@@ -360,13 +390,17 @@ class Search:
         self, found: Sequence[Configuration], scores: Sequence[Sequence[float]], among: Sequence[int]
     ) -> int:
         """The best; of those that cannot be told from it, the one with the fewest unusual settings."""
-        best = max(among, key=lambda i: float(np.mean(np.log(scores[i]))))
+        best = self._fastest(scores, among)
 
         def equal(i: int) -> bool:
             ratio = ratio_interval(scores[best], scores[i])
             return i == best or ((ratio.low or 0) <= 1 and ratio.value <= SAME)
 
         return min((i for i in among if equal(i)), key=lambda i: self.space.unusual(found[i]))
+
+    @staticmethod
+    def _fastest(scores: Sequence[Sequence[float]], among: Sequence[int]) -> int:
+        return max(among, key=lambda i: float(np.mean(np.log(scores[i]))))
 
     def _elapsed(self) -> float:
         return self.world.clock() - self._started

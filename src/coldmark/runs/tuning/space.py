@@ -157,7 +157,7 @@ def configuration(branch: Branch, chosen: Mapping[str, Value]) -> Configuration:
 
 def text(value: Value) -> str:
     """A value as `--set` takes it."""
-    return str(value).lower() if isinstance(value, bool) else f"{value:g}"
+    return f"{value:g}" if isinstance(value, float) else str(value).lower()
 
 
 def build_space(
@@ -230,7 +230,11 @@ def _fixed(axis: Axis, given: str) -> Axis:
     if isinstance(axis.usual, bool):
         value = given.lower() in ("true", "yes", "on", "1")
     else:
-        value = float(given) if "." in given else int(given)
+        try:
+            value = float(given)
+        except ValueError:
+            raise ConfigError(f"{given!r} is no number", where=f"--set backend.{axis.name}") from None
+        value = int(value) if value.is_integer() else value
     return replace(axis, values=(value,), usual=value, at_least="")
 
 
@@ -242,7 +246,7 @@ def request_for(plan: Plan, task: Task) -> SpaceRequest:
         batch = {Scenario.SINGLE_STREAM: 1, Scenario.MULTI_STREAM: per}.get(scenario, ROWS_BATCH)
     else:
         batch = task.model.batch[scenario]
-    limit = plan.rule.target_latency_ns
+    limit = plan.test_overrides.get("target_latency_ns", plan.rule.target_latency_ns)
     return SpaceRequest(
         scenario=scenario,
         processors=processors(),
