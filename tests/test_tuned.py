@@ -586,10 +586,10 @@ def test_weights_beside_a_model_are_part_of_it(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("error", "said"),
     [
-        (BackendError("it died", hint="see the log"), "it died (see the log); a run finds a lower one"),
+        (BackendError("it died", hint="see the log"), "it died; see the log; a run finds a lower one"),
         (
             ConfigError("9 s are too few", where="--budget", hint="45 s at the least; three minutes"),
-            "50% of --budget 60 is the rate's, and 9 s are too few (--budget 90 at the least); a run",
+            "50% of --budget 60 is the rate's: 9 s are too few; 45 s at the least; three minutes; a run",
         ),
     ],
 )

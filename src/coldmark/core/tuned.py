@@ -61,9 +61,7 @@ class TunedKey:
     suite: Suite
     round: str
     model: str  # mini, full, official, or a path
-    fixed: dict[str, str] = field(
-        default_factory=dict
-    )  # what was given and says what is tuned, by flag or dotted key
+    fixed: dict[str, str] = field(default_factory=dict)  # what was given, by flag or dotted key
 
 
 def command(verb: str, key: TunedKey) -> str:
@@ -96,9 +94,7 @@ class TunedRecord:
     model_sha256: str
     software: dict[str, str]
     best: Configuration
-    outcome: (
-        str  # win; tie, default (it is kept: nothing beats it, it is the fastest); only (it meets no limit)
-    )
+    outcome: str  # win; tie or default (it is kept, as nothing beats it or it is the fastest); only
     value: Measurement
     default: Configuration
     default_value: Measurement | None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -196,9 +195,7 @@ def _with_rate(planned: TunePlan, record: TunedRecord, on_say: OnSay | None) -> 
         found = find_server_rate(what, budget_s=RATE_SHARE * planned.spec.budget_s, on_trial=say)
     except Interrupted:
         raise
-    except (
-        ColdmarkError
-    ) as error:  # the configuration is found and kept, whatever a trial of its rate ends with
+    except ColdmarkError as error:  # the configuration is found: it is kept without a rate
         finding = Finding(
             rule="tune.server_rate",
             severity=Severity.WARNING,
@@ -213,13 +210,13 @@ def _with_rate(planned: TunePlan, record: TunedRecord, on_say: OnSay | None) -> 
 
 
 def _why_no_rate(error: ColdmarkError, budget_s: float) -> str:
-    """An error of the rate search; what it says of its budget, in terms of the whole that the user gives."""
-    if error.where != "--budget":
-        return error.message + (f" ({error.hint})" if error.hint else "")
-    least = re.match(r"[\d.]+", error.hint or "")
-    enough = f"--budget {float(least[0]) / RATE_SHARE:.0f}" if least else "a larger --budget"
-    share = f"{RATE_SHARE:.0%} of --budget {budget_s:g} is the rate's"
-    return f"{share}, and {error.message} ({enough} at the least)"
+    """An error of the rate search; of a budget, with what of the user's own it had."""
+    said = error.message + (f"; {error.hint}" if error.hint else "")
+    return (
+        f"{RATE_SHARE:.0%} of --budget {budget_s:g} is the rate's: {said}"
+        if error.where == "--budget"
+        else said
+    )
 
 
 UNITS = {Scenario.OFFLINE: "samples/s", Scenario.SERVER: "queries/s"}

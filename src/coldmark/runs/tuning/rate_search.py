@@ -28,7 +28,7 @@ CLOSE = 0.985
 LEAST_TRIALS = 3
 LEAN = 0.35
 """Quantile of the limit that is tried next: a little below the middle, so that most trials hold the bound."""
-UNSEEN_LEAN = 0.8
+UNSEEN_LEAN = 0.5
 """The same while no query was late in any trial."""
 STEP = 1.35
 """The factor by which the next rate may differ from what was tried."""
