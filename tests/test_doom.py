@@ -157,7 +157,14 @@ def test_no_more_are_called_late_than_are(answered: list[float], looks: list[flo
     ("scenario", "changes", "words"),
     [
         (Scenario.SERVER, {"min_query_count": 1, "target_qps": 2.0}, "a higher --target-qps"),
+        (Scenario.SERVER, {"min_query_count": 1, "target_qps": 2.0, "max_query_count": 9000}, "--target-qps"),
         (Scenario.SERVER, {"max_query_count": 458}, "max_query_count"),
+        (
+            Scenario.SERVER,
+            {"max_query_count": 5690},
+            "ends it at 5690 queries, and at least 5690 .*\n.*none;",
+        ),
+        (Scenario.SERVER, {"max_query_count": 9000, "min_query_count": 9000}, "at least 9000 will come"),
         (Scenario.MULTI_STREAM, {"max_query_count": 661}, "at most 661 .* 662 are the least"),
         (Scenario.SINGLE_STREAM, {"max_duration_ms": 59_000}, "ends it after 59 s"),
         (Scenario.SERVER, {"max_duration_ms": 59_000}, "ends it after 59 s"),
@@ -174,7 +181,8 @@ def test_a_test_of_too_few_queries_or_too_little_time_is_stopped_at_once(
 
 
 def test_just_queries_enough_are_enough(tmp_path: Path) -> None:
-    doom(tmp_path, Scenario.SERVER, max_query_count=459).check(counters(completed=1), 0.1)
+    # 5 690 come almost surely, and LoadGen calls it an error when its largest number is reached.
+    doom(tmp_path, Scenario.SERVER, max_query_count=5691).check(counters(completed=1), 0.1)
     doom(tmp_path, Scenario.MULTI_STREAM, max_query_count=662, min_query_count=662).check(counters(), 0.1)
 
 
@@ -193,6 +201,30 @@ def test_a_stream_that_will_run_out_of_queries_is_stopped(tmp_path: Path) -> Non
     watch.check(counters(queries=4000, completed=4000), 20)  # all in 60 s
     with pytest.raises(Doomed, match=r"gone in 30 s, and 60 s are the least\n.*expected_latency_ns=2250000"):
         watch.check(counters(queries=4000, completed=4000), 10)
+
+
+def test_a_stream_that_its_largest_number_ends_too_soon_is_told_so(tmp_path: Path) -> None:
+    watch = doom(tmp_path, Scenario.SINGLE_STREAM, max_query_count=4000)
+    watch.check(counters(queries=2000, completed=2000), 30)  # all in 60 s
+    with pytest.raises(Doomed, match=r"the 4000 of test\.max_query_count are gone in 40 s") as stop:
+        watch.check(counters(queries=2000, completed=2000), 20)
+    assert "a higher test.max_query_count, or none" in str(stop.value)
+    assert "expected_latency_ns" not in str(stop.value)
+
+
+def test_with_equal_issue_a_stream_has_whole_passes(tmp_path: Path) -> None:
+    passes: dict[str, Any] = {
+        "sample_concatenate_permutation": True,
+        "performance_sample_count": 42,
+        "min_query_count": 64,
+        "expected_latency_ns": 2_000_000_000,
+    }
+    watch = doom(tmp_path, Scenario.SINGLE_STREAM, **passes)
+    assert watch.most_queries == 84  # 60 in two minutes, 64 at the least
+    watch.check(counters(queries=30, completed=30), 20)  # all in 56 s, where 64 would take 43
+    with pytest.raises(Doomed, match="at most 83 queries will be issued, and 84 are the least"):
+        doom(tmp_path, Scenario.SINGLE_STREAM, max_query_count=83, **passes).check(counters(), 0.1)
+    doom(tmp_path, Scenario.SINGLE_STREAM, max_query_count=84, **passes).check(counters(), 0.1)
 
 
 def test_a_stream_too_slow_for_its_longest_duration_is_stopped(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from coldmark.core.settings import SourcedSettings, TestSettings
 from coldmark.loadgen.progress import Phase
 from coldmark.loadgen.supervise import OnProgress
 from coldmark.rules.book import ScenarioRule
+from coldmark.rules.run_checks import issued_at_least
 from coldmark.runs.resolve import Plan
 from coldmark.stats.early_stopping import carries, most_over
 
@@ -41,6 +42,7 @@ PREPARED = 2.0
 Source: loadgen/loadgen.cc, v2.1."""
 
 GO_ON = "--go-on runs it all the same"
+FREE_COUNT = "a higher test.max_query_count, or none"
 
 
 def watch_for(plan: Plan, mode: Mode, directory: Path) -> OnProgress | None:
@@ -103,15 +105,31 @@ class Doom:
         return {"percentile": percentile, "confidence": claim.confidence, "tolerance": claim.tolerance}
 
     @cached_property
-    def most_queries(self) -> int:
-        """As many queries as LoadGen has prepared at the most."""
-        s, least = self.settings, self.settings.min_query_count
+    def _prepared(self) -> tuple[int, int]:
+        """Fewest and most queries that LoadGen prepares; of a stream the same."""
+        s, least = self.settings, issued_at_least(self.settings)
         if s.scenario is Scenario.SERVER:
             mean = (s.target_qps or 0.0) * s.min_duration_ms / 1000
-            found = max(least, math.ceil(mean + SPREAD * math.sqrt(mean)))
-        else:
-            found = max(least, math.ceil(PREPARED * s.min_duration_ms * 1e6 / (s.expected_latency_ns or 1)))
-        return min(found, s.max_query_count) if s.max_query_count else found
+            spread = SPREAD * math.sqrt(mean)
+            return max(least, math.floor(mean - spread)), max(least, math.ceil(mean + spread))
+        found = max(least, math.ceil(PREPARED * s.min_duration_ms * 1e6 / (s.expected_latency_ns or 1)))
+        return found, found
+
+    @cached_property
+    def most_queries(self) -> int:
+        """As many queries as LoadGen issues at the most."""
+        most = self._prepared[1]
+        return min(most, self.settings.max_query_count or most)
+
+    @property
+    def _cut(self) -> bool:
+        """Whether test.max_query_count is less than what is prepared."""
+        return self.most_queries < self._prepared[1]
+
+    @cached_property
+    def _needed(self) -> int:
+        """Queries that LoadGen and the claim ask for at the least."""
+        return max(issued_at_least(self.settings), self._floor)
 
     @cached_property
     def bearable(self) -> int:
@@ -140,18 +158,28 @@ class Doom:
                 where="stopped early",
                 hint=f"a higher test.max_duration_ms, or none; {GO_ON}",
             )
-        needed = max(self.settings.min_query_count, self._floor)
-        if self.most_queries < needed:
+        if self.most_queries < self._needed:
             raise Doomed(
-                f"at most {self.most_queries} queries will be issued, and {needed} are the least",
+                f"at most {self.most_queries} queries will be issued, and {self._needed} are the least",
                 where="stopped early",
                 hint=f"{self._more_queries}; {GO_ON}",
+            )
+        # Server goes through all it prepared, and to come to this number is an error in LoadGen's log.
+        if (
+            self.settings.scenario is Scenario.SERVER
+            and 0 < self.settings.max_query_count <= self._prepared[0]
+        ):
+            raise Doomed(
+                f"test.max_query_count ends it at {self.settings.max_query_count} queries, and at least "
+                f"{self._prepared[0]} will come",
+                where="stopped early",
+                hint=f"{FREE_COUNT}; {GO_ON}",
             )
 
     @property
     def _more_queries(self) -> str:
-        if self.settings.max_query_count:
-            return "a higher test.max_query_count, or none"
+        if self._cut:
+            return FREE_COUNT
         rate = " or a higher --target-qps" if self.settings.scenario is Scenario.SERVER else ""
         return f"a longer --length, a higher test.min_query_count{rate}"
 
@@ -193,17 +221,19 @@ class Doom:
             )
 
     def _check_stream(self, counters: Mapping[str, int], elapsed_s: float) -> None:
-        """The queries prepared last as long as they must, and enough fit into the longest duration."""
+        """The queries that may come last as long as they must, and enough fit into the longest duration."""
         done, s = counters["queries"], self.settings
         rate, needed_s, most_s = done / elapsed_s, s.min_duration_ms / 1000, s.max_duration_ms / 1000
         if done >= FORECAST_FROM * self.most_queries and self.most_queries / rate < TOO_SHORT * needed_s:
+            whose = "of test.max_query_count" if self._cut else "that LoadGen prepared"
+            prepare_more = f"--set test.expected_latency_ns={0.9e9 / rate:.0f} or none"
             raise Doomed(
-                f"at {rate:.4g} queries/s the {self.most_queries} that LoadGen prepared are gone in "
+                f"at {rate:.4g} queries/s the {self.most_queries} {whose} are gone in "
                 f"{self.most_queries / rate:.3g} s, and {needed_s:g} s are the least",
                 where="stopped early",
-                hint=f"--set test.expected_latency_ns={0.9e9 / rate:.0f} or none; {GO_ON}",
+                hint=f"{FREE_COUNT if self._cut else prepare_more}; {GO_ON}",
             )
-        needed = max(s.min_query_count, self._floor)
+        needed = self._needed
         if most_s and elapsed_s >= FORECAST_FROM * most_s and rate * most_s < TOO_FEW * needed:
             raise Doomed(
                 f"at {rate:.4g} queries/s {rate * most_s:.0f} fit into the {most_s:g} s of "
