@@ -222,6 +222,8 @@ def test_with_equal_issue_a_stream_has_whole_passes(tmp_path: Path) -> None:
     watch = doom(tmp_path, Scenario.SINGLE_STREAM, **passes)
     assert watch.most_queries == 84  # 60 in two minutes, 64 at the least
     watch.check(counters(queries=30, completed=30), 20)  # all in 56 s, where 64 would take 43
+    with pytest.raises(Doomed, match=r"are gone in 28 s, .*\n.*expected_latency_ns=500000000 or none"):
+        watch.check(counters(queries=30, completed=30), 10)  # a third of a second each: 1.5 times as much
     with pytest.raises(Doomed, match="at most 83 queries will be issued, and 84 are the least"):
         doom(tmp_path, Scenario.SINGLE_STREAM, max_query_count=83, **passes).check(counters(), 0.1)
     doom(tmp_path, Scenario.SINGLE_STREAM, max_query_count=84, **passes).check(counters(), 0.1)

@@ -22,6 +22,7 @@ from coldmark.loadgen.progress import Phase
 from coldmark.loadgen.supervise import OnProgress
 from coldmark.rules.book import ScenarioRule
 from coldmark.rules.run_checks import issued_at_least
+from coldmark.runs.rate import expected_latency_ns
 from coldmark.runs.resolve import Plan
 from coldmark.stats.early_stopping import carries, most_over
 
@@ -226,7 +227,7 @@ class Doom:
         rate, needed_s, most_s = done / elapsed_s, s.min_duration_ms / 1000, s.max_duration_ms / 1000
         if done >= FORECAST_FROM * self.most_queries and self.most_queries / rate < TOO_SHORT * needed_s:
             whose = "of test.max_query_count" if self._cut else "that LoadGen prepared"
-            prepare_more = f"--set test.expected_latency_ns={0.9e9 / rate:.0f} or none"
+            prepare_more = f"--set test.expected_latency_ns={expected_latency_ns(s, 1 / rate)} or none"
             raise Doomed(
                 f"at {rate:.4g} queries/s the {self.most_queries} {whose} are gone in "
                 f"{self.most_queries / rate:.3g} s, and {needed_s:g} s are the least",
