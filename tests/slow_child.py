@@ -1,11 +1,13 @@
 """A child process whose SUT takes a given time for each sample, under the real LoadGen.
 
-Usage: python slow_child.py DIRECTORY SECONDS, with the test's settings.json in the directory
+Usage: python slow_child.py DIRECTORY SECONDS [queued], with the test's settings.json in the directory
 """
 
 from __future__ import annotations
 
+import queue
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -32,6 +34,22 @@ class SlowSut(FaultySut):
             self._answer(ids[at : at + 1])
 
 
+class QueuedSut(SlowSut):
+    """Takes every query at once, and answers one after another in a thread of its own."""
+
+    def __init__(self, answer_s: float) -> None:
+        super().__init__(answer_s)
+        self._queue: queue.SimpleQueue[tuple[Ids, Indices]] = queue.SimpleQueue()
+        threading.Thread(target=self._work, daemon=True).start()
+
+    def _work(self) -> None:
+        while True:
+            super().issue(*self._queue.get())
+
+    def issue(self, ids: Ids, indices: Indices) -> None:
+        self._queue.put((ids, indices))
+
+
 def main() -> None:
     directory, answer_s = Path(sys.argv[1]), float(sys.argv[2])
     path = directory / "settings.json"
@@ -40,7 +58,7 @@ def main() -> None:
     if settings.scenario is Scenario.OFFLINE:
         samples = int(1.1 * (settings.target_qps or 0) * settings.min_duration_ms / 1000)
         child.progress.set("expected", max(samples, settings.min_query_count))
-    sut = SlowSut(answer_s)
+    sut = (QueuedSut if "queued" in sys.argv else SlowSut)(answer_s)
     test = OfficialTest(sut, Library("none"), settings, child.progress, child.fail)
     sut.start(test.complete, child.fail)
     child.phase(Phase.RUNNING)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import random
 import subprocess
 import sys
 import time
@@ -24,7 +26,7 @@ from coldmark.loadgen.outstanding import Dated, HarnessFault
 from coldmark.loadgen.progress import FILE_NAME, Phase, read_progress
 from coldmark.loadgen.supervise import ChildResult, supervise
 from coldmark.rules.book import load_book
-from coldmark.runs.doom import Doom, watch_for
+from coldmark.runs.doom import Ages, Doom, watch_for
 from coldmark.runs.resolve import resolve
 from coldmark.stats.early_stopping import min_queries, most_over
 from coldmark.store.rundir import read_record
@@ -70,7 +72,8 @@ def doom(folder: Path, scenario: Scenario, **changes: Any) -> Doom:
 
 
 def counters(**values: int) -> dict[str, int]:
-    return {"phase": Phase.RUNNING, "queries": 0, "completed": 0, "expected": 0, "over": 0, **values}
+    none = dict.fromkeys(("queries", "issued", "completed", "expected", "over"), 0)
+    return {"phase": Phase.RUNNING, **none, **values}
 
 
 # -- what is certain, and what is forecast -------------------------------------------------------------
@@ -85,11 +88,83 @@ def test_a_server_test_is_stopped_when_no_more_queries_can_save_it(tmp_path: Pat
         watch.check(counters(completed=900, over=watch.bearable + 1), 9)
 
 
+def test_an_overloaded_server_test_is_stopped_when_its_queries_are_late_and_not_when_answered(
+    tmp_path: Path,
+) -> None:
+    changes = {"target_qps": 50.0, "min_query_count": 270_336, "target_latency_ns": 130_000_000}
+    watch = doom(tmp_path, Scenario.SERVER, min_duration_ms=600_000, **changes)
+    assert watch.bearable == 2583
+
+    def look(fifth: int) -> None:
+        """50 queries/s come, 2 samples/s are answered, all of them late."""
+        done = fifth * 2 // 5
+        watch.check(counters(queries=10 * fifth, issued=10 * fifth, completed=done, over=done), fifth / 5)
+
+    for fifth in range(1, 5 * 51):
+        look(fifth)
+    with pytest.raises(Doomed, match=r"259\d of 259\d queries took .* \(248\d of them have no answer yet\)"):
+        [look(fifth) for fifth in range(5 * 51, 5 * 53)]
+
+
+def test_no_query_is_late_before_its_bound_is_over_between_two_looks(tmp_path: Path) -> None:
+    watch = doom(tmp_path, Scenario.SERVER, target_latency_ns=1_000_000_000)
+    watch.check(counters(issued=3000), 0.9)
+    watch.check(counters(issued=3000), 1.8)
+    watch.check(
+        counters(issued=3000), 99.0
+    )  # kept waiting: it may have read the counters right after the last
+    watch.check(counters(issued=3000, completed=3000), 99.1)
+    again = doom(tmp_path, Scenario.SERVER, target_latency_ns=1_000_000_000)
+    again.check(counters(issued=3000), 0.9)
+    again.check(counters(issued=3000), 1.9)
+    with pytest.raises(Doomed, match=r"after 2 s 3000 of 3000 .* \(3000 of them have no answer yet\)"):
+        again.check(counters(issued=3000), 2.0)
+
+
+def test_an_answer_being_counted_is_not_late_twice(tmp_path: Path) -> None:
+    watch = doom(tmp_path, Scenario.SERVER)
+    late = watch.bearable
+    watch.check(counters(issued=late), 1.0)
+    watch.check(counters(issued=late), 1.2)
+    watch.check(counters(issued=late), 1.4)
+    watch.check(counters(issued=late, over=late), 1.6)  # counted as late, not yet as completed
+    watch.check(counters(issued=late, over=late, completed=late), 1.8)
+
+
+@given(
+    answered=st.lists(st.floats(0, 3), min_size=1, max_size=300),
+    looks=st.lists(st.floats(0.01, 1), min_size=1, max_size=40),
+    seed=st.integers(0, 99),
+)
+def test_no_more_are_called_late_than_are(answered: list[float], looks: list[float], seed: int) -> None:
+    """Queries come 100 a second, each answered after its time; what each look read lies some time back."""
+    draw, ages, bound = random.Random(seed), Ages(), 0.5
+    came = [i / 100 for i in range(len(answered))]
+    before = 0.0
+    for at in itertools.accumulate(looks):
+        read = draw.uniform(before, at)
+        done = [(c, a) for c, a in zip(came, answered, strict=True) if c + a <= read]
+        over = sum(a > bound for _, a in done)
+        found = ages.late(
+            counters(issued=sum(c <= read for c in came), completed=len(done), over=over), at, bound
+        )
+        truly = over + sum(c + bound <= read < c + a for c, a in zip(came, answered, strict=True))
+        assert over <= sum(found) <= truly
+        before = at
+
+
 @pytest.mark.parametrize(
     ("scenario", "changes", "words"),
     [
         (Scenario.SERVER, {"min_query_count": 1, "target_qps": 2.0}, "a higher --target-qps"),
+        (Scenario.SERVER, {"min_query_count": 1, "target_qps": 2.0, "max_query_count": 9000}, "--target-qps"),
         (Scenario.SERVER, {"max_query_count": 458}, "max_query_count"),
+        (
+            Scenario.SERVER,
+            {"max_query_count": 5690},
+            "ends it at 5690 queries, and at least 5690 .*\n.*none;",
+        ),
+        (Scenario.SERVER, {"max_query_count": 9000, "min_query_count": 9000}, "at least 9000 will come"),
         (Scenario.MULTI_STREAM, {"max_query_count": 661}, "at most 661 .* 662 are the least"),
         (Scenario.SINGLE_STREAM, {"max_duration_ms": 59_000}, "ends it after 59 s"),
         (Scenario.SERVER, {"max_duration_ms": 59_000}, "ends it after 59 s"),
@@ -106,7 +181,8 @@ def test_a_test_of_too_few_queries_or_too_little_time_is_stopped_at_once(
 
 
 def test_just_queries_enough_are_enough(tmp_path: Path) -> None:
-    doom(tmp_path, Scenario.SERVER, max_query_count=459).check(counters(completed=1), 0.1)
+    # 5 690 come almost surely, and LoadGen calls it an error when its largest number is reached.
+    doom(tmp_path, Scenario.SERVER, max_query_count=5691).check(counters(completed=1), 0.1)
     doom(tmp_path, Scenario.MULTI_STREAM, max_query_count=662, min_query_count=662).check(counters(), 0.1)
 
 
@@ -125,6 +201,32 @@ def test_a_stream_that_will_run_out_of_queries_is_stopped(tmp_path: Path) -> Non
     watch.check(counters(queries=4000, completed=4000), 20)  # all in 60 s
     with pytest.raises(Doomed, match=r"gone in 30 s, and 60 s are the least\n.*expected_latency_ns=2250000"):
         watch.check(counters(queries=4000, completed=4000), 10)
+
+
+def test_a_stream_that_its_largest_number_ends_too_soon_is_told_so(tmp_path: Path) -> None:
+    watch = doom(tmp_path, Scenario.SINGLE_STREAM, max_query_count=4000)
+    watch.check(counters(queries=2000, completed=2000), 30)  # all in 60 s
+    with pytest.raises(Doomed, match=r"the 4000 of test\.max_query_count are gone in 40 s") as stop:
+        watch.check(counters(queries=2000, completed=2000), 20)
+    assert "a higher test.max_query_count, or none" in str(stop.value)
+    assert "expected_latency_ns" not in str(stop.value)
+
+
+def test_with_equal_issue_a_stream_has_whole_passes(tmp_path: Path) -> None:
+    passes: dict[str, Any] = {
+        "sample_concatenate_permutation": True,
+        "performance_sample_count": 42,
+        "min_query_count": 64,
+        "expected_latency_ns": 2_000_000_000,
+    }
+    watch = doom(tmp_path, Scenario.SINGLE_STREAM, **passes)
+    assert watch.most_queries == 84  # 60 in two minutes, 64 at the least
+    watch.check(counters(queries=30, completed=30), 20)  # all in 56 s, where 64 would take 43
+    with pytest.raises(Doomed, match=r"are gone in 28 s, .*\n.*expected_latency_ns=500000000 or none"):
+        watch.check(counters(queries=30, completed=30), 10)  # a third of a second each: 1.5 times as much
+    with pytest.raises(Doomed, match="at most 83 queries will be issued, and 84 are the least"):
+        doom(tmp_path, Scenario.SINGLE_STREAM, max_query_count=83, **passes).check(counters(), 0.1)
+    doom(tmp_path, Scenario.SINGLE_STREAM, max_query_count=84, **passes).check(counters(), 0.1)
 
 
 def test_a_stream_too_slow_for_its_longest_duration_is_stopped(tmp_path: Path) -> None:
@@ -199,7 +301,7 @@ def test_unknown_and_repeated_ids_are_refused(ids: list[int]) -> None:
 # -- the real LoadGen --------------------------------------------------------------------------------------
 
 
-def watched(folder: Path, scenario: Scenario, answer_s: float, **changes: Any) -> ChildResult:
+def watched(folder: Path, scenario: Scenario, answer_s: float, *how: str, **changes: Any) -> ChildResult:
     """A child whose SUT takes so long for each sample, watched."""
     watch = doom(folder, scenario, **changes)
 
@@ -208,7 +310,7 @@ def watched(folder: Path, scenario: Scenario, answer_s: float, **changes: Any) -
             watch.check(found, (time.monotonic_ns() - found["running_ns"]) * 1e-9)
 
     child = str(Path(__file__).with_name("slow_child.py"))
-    argv = [sys.executable, child, str(folder), str(answer_s)]
+    argv = [sys.executable, child, str(folder), str(answer_s), *how]
     return supervise(argv, folder, stall_s=30, on_progress=look)
 
 
@@ -236,6 +338,16 @@ def test_a_doomed_test_is_stopped_with_its_reason(
     found = read_progress(tmp_path / FILE_NAME)
     assert found is not None
     assert found["completed"] > 0
+
+
+@pytest.mark.loadgen
+def test_an_overloaded_model_is_stopped_before_it_has_answered_what_is_late(tmp_path: Path) -> None:
+    result = watched(tmp_path, Scenario.SERVER, 0.5, "queued", target_latency_ns=130_000_000)
+    assert result.state is State.STOPPED, result.outcome
+    assert "have no answer yet" in result.error["message"]
+    found = read_progress(tmp_path / FILE_NAME)
+    assert found is not None
+    assert found["completed"] < 10  # 48 must be late, which at two a second takes 24 s
 
 
 @pytest.mark.loadgen

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections import deque
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
@@ -20,6 +21,8 @@ from coldmark.core.settings import SourcedSettings, TestSettings
 from coldmark.loadgen.progress import Phase
 from coldmark.loadgen.supervise import OnProgress
 from coldmark.rules.book import ScenarioRule
+from coldmark.rules.run_checks import issued_at_least
+from coldmark.runs.rate import expected_latency_ns
 from coldmark.runs.resolve import Plan
 from coldmark.stats.early_stopping import carries, most_over
 
@@ -40,6 +43,7 @@ PREPARED = 2.0
 Source: loadgen/loadgen.cc, v2.1."""
 
 GO_ON = "--go-on runs it all the same"
+FREE_COUNT = "a higher test.max_query_count, or none"
 
 
 def watch_for(plan: Plan, mode: Mode, directory: Path) -> OnProgress | None:
@@ -55,12 +59,39 @@ def watch_for(plan: Plan, mode: Mode, directory: Path) -> OnProgress | None:
     return watch
 
 
+class Ages:
+    """How old the queries without an answer are, from what earlier looks saw.
+
+    An overloaded system answers its late queries slowly, and most of them are late long before. The counters
+    were read at some moment between the look before and this one, so the look before is taken for when they
+    were: a parent that was kept waiting makes no query late.
+    """
+
+    def __init__(self) -> None:
+        self._looks = deque[tuple[float, int]]()  # within the bound: when, and how many were issued
+        self._old = 0  # queries issued by the last look beyond it
+        self._before_s, self._over = 0.0, 0
+
+    def late(self, counters: Mapping[str, int], elapsed_s: float, bound_s: float) -> tuple[int, int]:
+        """Queries answered too late, and queries that are late without an answer; neither more than are."""
+        while self._looks and self._looks[0][0] + bound_s <= self._before_s:
+            self._old = self._looks.popleft()[1]
+        waiting = max(0, self._old - counters["completed"])
+        # The child counts an answer as late just before it counts it as completed, and between the two it
+        # would be counted twice here. Those that the look before saw as late are among the completed by now.
+        over, waiting = max((counters["over"], 0), (self._over, waiting), key=sum)
+        self._looks.append((elapsed_s, counters["issued"]))
+        self._before_s, self._over = elapsed_s, counters["over"]
+        return over, waiting
+
+
 class Doom:
     """Watches one performance test; its settings are read when LoadGen has the clock."""
 
     def __init__(self, directory: Path, rule: ScenarioRule) -> None:
         self._directory = directory
         self._rule = rule
+        self._ages = Ages()
 
     @cached_property
     def settings(self) -> TestSettings:
@@ -75,15 +106,31 @@ class Doom:
         return {"percentile": percentile, "confidence": claim.confidence, "tolerance": claim.tolerance}
 
     @cached_property
-    def most_queries(self) -> int:
-        """As many queries as LoadGen has prepared at the most."""
-        s, least = self.settings, self.settings.min_query_count
+    def _prepared(self) -> tuple[int, int]:
+        """Fewest and most queries that LoadGen prepares; of a stream the same."""
+        s, least = self.settings, issued_at_least(self.settings)
         if s.scenario is Scenario.SERVER:
             mean = (s.target_qps or 0.0) * s.min_duration_ms / 1000
-            found = max(least, math.ceil(mean + SPREAD * math.sqrt(mean)))
-        else:
-            found = max(least, math.ceil(PREPARED * s.min_duration_ms * 1e6 / (s.expected_latency_ns or 1)))
-        return min(found, s.max_query_count) if s.max_query_count else found
+            spread = SPREAD * math.sqrt(mean)
+            return max(least, math.floor(mean - spread)), max(least, math.ceil(mean + spread))
+        found = max(least, math.ceil(PREPARED * s.min_duration_ms * 1e6 / (s.expected_latency_ns or 1)))
+        return found, found
+
+    @cached_property
+    def most_queries(self) -> int:
+        """As many queries as LoadGen issues at the most."""
+        most = self._prepared[1]
+        return min(most, self.settings.max_query_count or most)
+
+    @property
+    def _cut(self) -> bool:
+        """Whether test.max_query_count is less than what is prepared."""
+        return self.most_queries < self._prepared[1]
+
+    @cached_property
+    def _needed(self) -> int:
+        """Queries that LoadGen and the claim ask for at the least."""
+        return max(issued_at_least(self.settings), self._floor)
 
     @cached_property
     def bearable(self) -> int:
@@ -112,18 +159,28 @@ class Doom:
                 where="stopped early",
                 hint=f"a higher test.max_duration_ms, or none; {GO_ON}",
             )
-        needed = max(self.settings.min_query_count, self._floor)
-        if self.most_queries < needed:
+        if self.most_queries < self._needed:
             raise Doomed(
-                f"at most {self.most_queries} queries will be issued, and {needed} are the least",
+                f"at most {self.most_queries} queries will be issued, and {self._needed} are the least",
                 where="stopped early",
                 hint=f"{self._more_queries}; {GO_ON}",
+            )
+        # Server goes through all it prepared, and to come to this number is an error in LoadGen's log.
+        if (
+            self.settings.scenario is Scenario.SERVER
+            and 0 < self.settings.max_query_count <= self._prepared[0]
+        ):
+            raise Doomed(
+                f"test.max_query_count ends it at {self.settings.max_query_count} queries, and at least "
+                f"{self._prepared[0]} will come",
+                where="stopped early",
+                hint=f"{FREE_COUNT}; {GO_ON}",
             )
 
     @property
     def _more_queries(self) -> str:
-        if self.settings.max_query_count:
-            return "a higher test.max_query_count, or none"
+        if self._cut:
+            return FREE_COUNT
         rate = " or a higher --target-qps" if self.settings.scenario is Scenario.SERVER else ""
         return f"a longer --length, a higher test.min_query_count{rate}"
 
@@ -136,12 +193,16 @@ class Doom:
         return found
 
     def _check_latency(self, counters: Mapping[str, int], elapsed_s: float) -> None:
-        if counters["over"] <= self.bearable:
+        """Those answered too late, and those that wait for longer than the bound already."""
+        bound_ns, rate = self.settings.target_latency_ns or 0, self.settings.target_qps or 0.0
+        over, waiting = self._ages.late(counters, elapsed_s, bound_ns * 1e-9)
+        if over + waiting <= self.bearable:
             return
-        bound_ms, rate = (self.settings.target_latency_ns or 0) / 1e6, self.settings.target_qps or 0.0
+        unanswered = f" ({waiting} of them have no answer yet)" if waiting else ""
         raise Doomed(
-            f"after {elapsed_s:.0f} s {counters['over']} of {counters['completed']} queries took longer "
-            f"than {bound_ms:g} ms; a test of at most {self.most_queries} can bear {self.bearable}",
+            f"after {elapsed_s:.0f} s {over + waiting} of {counters['completed'] + waiting} queries took "
+            f"longer than {bound_ns / 1e6:g} ms{unanswered}; a test of at most {self.most_queries} can bear "
+            f"{self.bearable}",
             where="stopped early",
             hint=f"a --target-qps below {rate:g}; {GO_ON}",
         )
@@ -161,17 +222,19 @@ class Doom:
             )
 
     def _check_stream(self, counters: Mapping[str, int], elapsed_s: float) -> None:
-        """The queries prepared last as long as they must, and enough fit into the longest duration."""
+        """The queries that may come last as long as they must, and enough fit into the longest duration."""
         done, s = counters["queries"], self.settings
         rate, needed_s, most_s = done / elapsed_s, s.min_duration_ms / 1000, s.max_duration_ms / 1000
         if done >= FORECAST_FROM * self.most_queries and self.most_queries / rate < TOO_SHORT * needed_s:
+            whose = "of test.max_query_count" if self._cut else "that LoadGen prepared"
+            prepare_more = f"--set test.expected_latency_ns={expected_latency_ns(s, 1 / rate)} or none"
             raise Doomed(
-                f"at {rate:.4g} queries/s the {self.most_queries} that LoadGen prepared are gone in "
+                f"at {rate:.4g} queries/s the {self.most_queries} {whose} are gone in "
                 f"{self.most_queries / rate:.3g} s, and {needed_s:g} s are the least",
                 where="stopped early",
-                hint=f"--set test.expected_latency_ns={0.9e9 / rate:.0f} or none; {GO_ON}",
+                hint=f"{FREE_COUNT if self._cut else prepare_more}; {GO_ON}",
             )
-        needed = max(s.min_query_count, self._floor)
+        needed = self._needed
         if most_s and elapsed_s >= FORECAST_FROM * most_s and rate * most_s < TOO_FEW * needed:
             raise Doomed(
                 f"at {rate:.4g} queries/s {rate * most_s:.0f} fit into the {most_s:g} s of "

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from coldmark.core.nouns import Scenario
-from coldmark.core.settings import SourcedSettings
+from coldmark.core.settings import SourcedSettings, TestSettings
 from coldmark.core.sut import SystemUnderTest
 from coldmark.core.tuned import TunedUse
+from coldmark.rules.run_checks import EQUAL_ISSUE_SLACK
 from coldmark.runs.resolve import AUTO
 from coldmark.stats.queueing import Service, highest_rate
 
@@ -27,6 +28,11 @@ UNREACHABLE_SHARE = 0.25
 
 NAIVE_MARGIN = 0.9
 """How much shorter than measured a latency is expected to be, so that LoadGen prepares enough queries."""
+
+EQUAL_ISSUE_MARGIN = 4 / 3
+"""Times the minimum duration that a SingleStream test with equal issue takes. LoadGen issues all the queries
+that it finds there from the expected latency, in whole passes, so that more than a margin for a bare rate
+measured at a bad moment is time lost."""
 
 TUNED_AGREE = 1.25
 """How far a tuned rate and the bare rate may be apart to be taken for two readings of one machine."""
@@ -63,9 +69,8 @@ def fill_open(
     settings = sourced.settings
     scenario = settings.scenario
     if scenario in (Scenario.SINGLE_STREAM, Scenario.MULTI_STREAM) and settings.expected_latency_ns is None:
-        samples = settings.samples_per_query or 1
-        expected = int(max(samples / bare_rate * NAIVE_MARGIN, QUERY_FLOOR_S / 2) * 1e9)
-        return sourced.override(AUTO, expected_latency_ns=expected)
+        found = expected_latency_ns(settings, (settings.samples_per_query or 1) / bare_rate)
+        return sourced.override(AUTO, expected_latency_ns=found)
     if scenario is Scenario.OFFLINE and settings.target_qps is None:
         rate, how = offline_rate(bare_rate, tuned.expected_qps if tuned else None)
         return sourced.override(how, target_qps=float(f"{rate:.6g}"))
@@ -83,6 +88,13 @@ def fill_open(
         )
         return sourced.override(how, target_qps=float(f"{rate:.6g}"))
     return sourced
+
+
+def expected_latency_ns(settings: TestSettings, latency_s: float) -> int:
+    """What LoadGen is told to expect of a stream whose queries take so long, so that it prepares enough."""
+    if settings.scenario is Scenario.SINGLE_STREAM and settings.sample_concatenate_permutation:
+        return int(max(latency_s, QUERY_FLOOR_S) * EQUAL_ISSUE_SLACK / EQUAL_ISSUE_MARGIN * 1e9)
+    return int(max(latency_s * NAIVE_MARGIN, QUERY_FLOOR_S / 2) * 1e9)
 
 
 def offline_rate(bare_rate: float, tuned_qps: float | None) -> tuple[float, str]:
