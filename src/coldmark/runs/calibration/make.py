@@ -203,22 +203,44 @@ def _noted(asked: _Asked, found: Found, used: int, seconds: float) -> Calibratio
 def reason(front: tuple[Candidate, ...], chosen: Candidate | None, task: Task) -> str:
     """Why this one was chosen, in a sentence."""
     if task.gate is None or task.refusal:
-        fastest = chosen is not None and chosen.precision is Precision.BF16
-        first = f"{'no INT8 is faster' if fastest else 'the first method'}; accuracy is not judged"
-        return f"{first}: {task.refusal}" if task.refusal else first
-    best = max((c for c in front if c.precision is Precision.INT8), key=_accuracy_of, default=None)
-    missed = f"no INT8 model holds {task.gate.target:.4f}" + (
-        f" (the best reaches {best.accuracy:.4f})" if best and best.accuracy is not None else ""
-    )
+        unjudged = f"{_unjudged(front, chosen)}; accuracy is not judged"
+        return f"{unjudged}: {task.refusal}" if task.refusal else unjudged
+    int8 = [c for c in front if c.precision is Precision.INT8]
+    held = any(c.passed for c in int8)
+    missed = _missed(int8, task.gate.target)
     if chosen is None:
+        if held:
+            return "INT8 holds the gate but is slower than FP32 here: stay with FP32"
+        if any(c.passed for c in front if c.precision is Precision.BF16):
+            return f"{missed}; BF16 does but is slower than FP32 here: stay with FP32"
+        itself = front[0]
+        if itself.passed is False and itself.accuracy is not None:
+            return (
+                f"FP32 itself reaches {itself.accuracy:.4f} where {task.gate.target:.4f} is needed: "
+                "check data.path and the model"
+            )
         return f"{missed}, nor does BF16 where there is one: stay with FP32"
     if chosen.precision is Precision.BF16:
-        fast = any(c.precision is Precision.INT8 and c.passed for c in front)
-        return "INT8 holds the gate, but BF16 is faster here" if fast else f"{missed}: BF16 is the way back"
+        return "INT8 holds the gate, but BF16 is faster here" if held else f"{missed}: BF16 is the way back"
     mixed = f", with {chosen.left_out} layers left in floating point" if chosen.left_out else ""
     faster = any(c.passed and (c.speed or 0.0) > (chosen.speed or 0.0) for c in front)
     alike = "the most accurate of those that are as fast as the fastest, within the noise, and hold the gate"
     return (alike if faster else "the fastest that holds the gate") + mixed
+
+
+def _unjudged(front: tuple[Candidate, ...], chosen: Candidate | None) -> str:
+    int8 = [c for c in front if c.precision is Precision.INT8]
+    if chosen is not None and chosen.precision is Precision.INT8:
+        return "the first method" if int8[0].speed is not None else "the first method that could quantise it"
+    if not any(c.speed is not None for c in int8):
+        return "no method could quantise it"
+    return "no INT8 is faster" if chosen is not None else "INT8 is slower than FP32 here: stay with FP32"
+
+
+def _missed(int8: list[Candidate], target: float) -> str:
+    best = max(int8, key=_accuracy_of, default=None)
+    at_best = f" (the best reaches {best.accuracy:.4f})" if best and best.accuracy is not None else ""
+    return f"no INT8 model holds {target:.4f}{at_best}"
 
 
 def _accuracy_of(candidate: Candidate) -> float:
