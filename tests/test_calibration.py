@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -23,17 +24,18 @@ from coldmark.core.calibration import Aim, Calibration, Candidate, Quantisation
 from coldmark.core.errors import BackendError, ConfigError, DataError, RunError
 from coldmark.core.nouns import Length, Precision, Scenario, Suite
 from coldmark.core.record import RunRecord, RunSpec
+from coldmark.core.system import System
 from coldmark.report.text import quantised_text
 from coldmark.runs.calibrated import digests
 from coldmark.runs.calibration.capture import Reservoir, drawn
 from coldmark.runs.calibration.layers import ranked
-from coldmark.runs.calibration.make import _compared, reason
+from coldmark.runs.calibration.make import _Asked, _compared, reason
 from coldmark.runs.calibration.measure import FP32Failed, Judged
 from coldmark.runs.calibration.methods import METHODS, Ask, named
 from coldmark.runs.calibration.search import Search, choice, floor_of, grouped
-from coldmark.store.calibrations import find_calibration, keep, list_calibrations, read_calibration
+from coldmark.store.calibrations import find_calibration, keep, list_calibrations, read_calibration, workplace
 from coldmark.submission.assemble import calibration_text
-from coldmark.workloads.task import Recipe
+from coldmark.workloads.task import Gate, Recipe
 from conftest import SMALL
 
 WIDTH, DEEP = 16, 3
@@ -455,11 +457,60 @@ def some_task(name: str, samples: int, first: int, overlap: str = "") -> Any:
 
 def test_a_calibration_set_that_overlaps_the_evaluation_set_is_refused() -> None:
     every = np.arange(10)
-    assert len(_compared(some_task("e", 50, 0), some_task("c", 10, 50), every)) == 64
-    with pytest.raises(DataError, match="1 of 10 calibration samples are in the evaluation set"):
-        _compared(some_task("e", 51, 0), some_task("c", 10, 50), every)
+    own, evaluated = _compared(some_task("e", 50, 0), some_task("c", 10, 50), every)
+    # By hand: sha256 of the identities, a line each.
+    assert own == hashlib.sha256("\n".join(str(i) for i in range(50, 60)).encode()).hexdigest()
+    assert evaluated == hashlib.sha256("\n".join(str(i) for i in range(50)).encode()).hexdigest()
+    for drawn_ in (every, every[1:]):  # the whole set counts, not only what is drawn
+        with pytest.raises(DataError, match=r"1 of 10 calibration samples .* set \(sample 50 of e"):
+            _compared(some_task("e", 51, 0), some_task("c", 10, 50), drawn_)
     allowed = some_task("c", 10, 50, overlap="the round's own list")
-    assert len(_compared(some_task("e", 51, 0), allowed, every)) == 64
+    assert _compared(some_task("e", 51, 0), allowed, every)[0] == own
+
+
+def asked(**more: Any) -> _Asked:
+    """A calibration of mini resnet50 that is asked for; nothing is opened."""
+    run = RunSpec(
+        workload="resnet50", scenario=Scenario.OFFLINE, suite=Suite.EDGE, options=more.pop("options", {})
+    )
+    task: Any = SimpleNamespace(
+        library=SimpleNamespace(name="set"),
+        samples=10,
+        gate=more.pop("gate", Gate(metric="acc", unit="%", reference=80.0, ratio=0.99, source="")),
+        refusal="",
+    )
+    given: dict[str, Any] = {
+        "plan": SimpleNamespace(spec=run),
+        "task": task,
+        "calibration": task,
+        "recipe": Recipe(),
+        "indices": np.arange(3),
+        "models": {"model": "0" * 64},
+        "set_sha256": "1" * 64,
+        "evaluated_sha256": "2" * 64,
+        "made_with": {},
+        "methods": (),
+    }
+    return _Asked(**(given | more))
+
+
+def test_the_id_of_a_calibration_is_of_all_that_its_result_hangs_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    ids = [
+        asked().id,
+        asked(options={"batch": "1"}).id,
+        asked(options={"data.path": "there"}).id,
+        asked(evaluated_sha256="3" * 64).id,
+        asked(gate=Gate(metric="acc", unit="%", reference=81.0, ratio=0.99, source="")).id,
+        asked(gate=None).id,
+    ]
+    monkeypatch.setattr(
+        "coldmark.runs.calibration.make.detect", lambda: System(host_processor_model_name="another")
+    )
+    ids.append(asked().id)
+    assert len(set(ids)) == len(ids)
+    monkeypatch.undo()
+    assert asked(options={"batch": "1"}).id == asked(options={"backend.batch": "1"}).id
+    assert asked(options={"harness.stall_s": "60"}).id == ids[0]
 
 
 # -- what is kept -----------------------------------------------------------------------------------
@@ -500,8 +551,6 @@ def kept(cache: Path, id_: str = "ab12", content: bytes = b"network") -> Calibra
 
 
 def digests_of(file: Path) -> dict[str, str]:
-    import hashlib
-
     return {"model": hashlib.sha256(file.read_bytes()).hexdigest()}
 
 
@@ -510,6 +559,16 @@ def test_what_is_kept_is_read_back_as_it_was(tmp_path: Path) -> None:
     assert read_calibration(tmp_path / "cache", made.id) == made
     assert find_calibration(tmp_path / "cache", "ab") == made
     assert [name for name, _ in list_calibrations(tmp_path / "cache")] == [made.id]
+
+
+def test_two_may_be_made_at_once_and_nothing_of_them_is_left(tmp_path: Path) -> None:
+    with workplace(tmp_path) as one, workplace(tmp_path) as other:
+        assert one != other
+        assert list_calibrations(tmp_path) == []
+    assert not list((tmp_path / "calibrations").iterdir())
+    (tmp_path / "file").touch()
+    with pytest.raises(DataError, match="cannot write here"), workplace(tmp_path / "file"):
+        pass
 
 
 def test_a_changed_file_and_an_edited_manifest_are_refused_with_the_way_out(tmp_path: Path) -> None:

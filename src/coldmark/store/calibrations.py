@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import mkdtemp
 from typing import Any
 
 from coldmark.core.calibration import Calibration
@@ -47,18 +48,25 @@ def network_file(cache: Path, id_: str, network: str) -> Path:
 def workplace(cache: Path) -> Iterator[Path]:
     """A folder for what is being made; nothing of it is left behind."""
     root = cache / FOLDER
-    path = root / f".making-{os.getpid()}"
     try:
-        path.mkdir(parents=True)
+        root.mkdir(parents=True, exist_ok=True)
+        path = Path(mkdtemp(prefix=".making-", dir=root))
+    except OSError as error:
+        raise _unwritable(root, error) from None
+    try:
         yield path
     except OSError as error:
-        raise DataError(
-            f"cannot write here: {error.strerror or error}",
-            where=str(root),
-            hint="set COLDMARK_CACHE_DIR to a folder that can be written",
-        ) from None
+        raise _unwritable(root, error) from None
     finally:
         shutil.rmtree(path, ignore_errors=True)
+
+
+def _unwritable(root: Path, error: OSError) -> DataError:
+    return DataError(
+        f"cannot write here: {error.strerror or error}",
+        where=str(root),
+        hint="set COLDMARK_CACHE_DIR to a folder that can be written",
+    )
 
 
 def keep(cache: Path, calibration: Calibration, files: Mapping[str, Path]) -> Path:

@@ -20,9 +20,10 @@ from coldmark.runs.calibrated import demanded_ratio, digests, network_paths
 from coldmark.runs.calibration.capture import capture, drawn
 from coldmark.runs.calibration.methods import METHODS
 from coldmark.runs.calibration.search import Found, Say, Search
-from coldmark.runs.resolve import Plan, open_task, resolve
+from coldmark.runs.resolve import Plan, open_task, option_groups, resolve
 from coldmark.store.calibrations import keep, read_calibration, workplace
 from coldmark.store.rundir import sha256
+from coldmark.telemetry.inventory import detect
 from coldmark.workloads.task import Recipe, Task
 
 
@@ -47,24 +48,28 @@ class _Asked:
     indices: Indices
     models: dict[str, str]
     set_sha256: str
+    evaluated_sha256: str
     made_with: dict[str, str]
     methods: tuple[str, ...]
 
     @property
     def id(self) -> str:
-        run = self.plan.spec
+        run, gate = self.plan.spec, self.task.gate
+        groups = option_groups(run.options, run.workload, run.backend)
         key = {
             "schema": SCHEMA,
-            "machine": platform.machine(),
+            "machine": [platform.machine(), detect().host_processor_model_name],
             "workload": run.workload,
             "backend": run.backend,
-            "options": {k: v for k, v in run.options.items() if k.startswith("backend.")},
+            "options": [groups["backend"], groups["task"]],
             "models": self.models,
             "set": self.set_sha256,
-            "evaluated": [self.task.library.name, self.task.samples],
+            "evaluated": [self.task.library.name, self.task.samples, self.evaluated_sha256],
             "methods": self.methods,
             "recipe": repr(self.recipe),
             "ratio": demanded_ratio(run.workload, self.task),
+            "gate": [gate.metric, gate.reference, gate.target] if gate else None,
+            "refusal": self.task.refusal,
             "versions": self.made_with,
         }
         return hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
@@ -119,7 +124,8 @@ def _asked(spec: CalibrateSpec, cache: Path, say: Say) -> _Asked:
     if wanted < 1:
         raise ConfigError(f"{wanted} is below 1", where="--samples")
     indices = drawn(calibration.samples, wanted)
-    say(f"comparing {len(indices)} calibration samples with the evaluation set")
+    say(f"comparing {calibration.samples} calibration samples with the evaluation set")
+    set_sha256, evaluated_sha256 = _compared(task, calibration, indices)
     return _Asked(
         plan=plan,
         task=task,
@@ -127,29 +133,38 @@ def _asked(spec: CalibrateSpec, cache: Path, say: Say) -> _Asked:
         recipe=recipe,
         indices=indices,
         models=digests(network_paths(task.model)),
-        set_sha256=_compared(task, calibration, indices),
+        set_sha256=set_sha256,
+        evaluated_sha256=evaluated_sha256,
         made_with=_versions(plan),
         methods=spec.methods,
     )
 
 
-def _compared(task: Task, calibration: Task, indices: Indices) -> str:
-    """Digest of the calibration samples. Raises DataError where one of them is scored on as well."""
+def _compared(task: Task, calibration: Task, indices: Indices) -> tuple[str, str]:
+    """Digests of the calibration samples that are used, and of the evaluation set.
+
+    Raises DataError where a sample of the calibration set, used or not, is scored on as well.
+    """
+    known = task.identity
+    evaluated = [known(index) for index in range(task.samples)] if known else []
     if calibration.identity is None:
-        name = f"{calibration.library.name} {indices.tolist()}"
-        return hashlib.sha256(name.encode()).hexdigest()
-    own = [calibration.identity(int(index)) for index in indices]
-    if task.identity is not None and not calibration.overlap:
-        wanted = set(own)
-        both = [index for index in range(task.samples) if task.identity(index) in wanted]
+        return _digest([calibration.library.name, str(indices.tolist())]), _digest(evaluated)
+    own = [calibration.identity(index) for index in range(calibration.samples)]
+    if not calibration.overlap:
+        first = {name: index for index, name in reversed(list(enumerate(evaluated)))}
+        both = [first[name] for name in own if name in first]
         if both:
             raise DataError(
-                f"{len(both)} of {len(own)} calibration samples are in the evaluation set (sample {both[0]} "
-                f"of {task.library.name}, for one)",
+                f"{len(both)} of {len(own)} calibration samples are in the evaluation set "
+                f"(sample {min(both)} of {task.library.name}, for one)",
                 where=calibration.library.name,
                 hint="calibrate on samples that are not scored on",
             )
-    return hashlib.sha256("\n".join(own).encode()).hexdigest()
+    return _digest([own[int(index)] for index in indices]), _digest(evaluated)
+
+
+def _digest(lines: list[str]) -> str:
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
 def _paths(asked: _Asked) -> dict[str, Path]:
