@@ -25,6 +25,7 @@ from coldmark.core.errors import BackendError, ConfigError, DataError, RunError
 from coldmark.core.nouns import Length, Precision, Scenario, Suite
 from coldmark.core.record import RunRecord, RunSpec
 from coldmark.core.system import System
+from coldmark.report.calibration import calibration_text as shown
 from coldmark.report.text import quantised_text
 from coldmark.runs.calibrated import digests
 from coldmark.runs.calibration.capture import Reservoir, drawn
@@ -35,6 +36,7 @@ from coldmark.runs.calibration.methods import METHODS, Ask, named
 from coldmark.runs.calibration.search import Search, choice, floor_of, grouped
 from coldmark.store.calibrations import find_calibration, keep, list_calibrations, read_calibration, workplace
 from coldmark.submission.assemble import calibration_text
+from coldmark.submission.assemble import command as submission_command
 from coldmark.workloads.task import Gate, Recipe
 from conftest import SMALL
 
@@ -241,6 +243,22 @@ def test_the_reason_tells_what_could_be_quantised_where_nothing_is_judged() -> N
     assert reason((FP32, slow), None, blind).startswith("INT8 is slower than FP32 here")
 
 
+def test_a_calibration_says_how_what_was_chosen_is_run(tmp_path: Path) -> None:
+    made = kept(tmp_path / "cache")
+    run = "coldmark run resnet50 --scenario Offline"
+    said = shown(made, there=False, folder="F")
+    assert f"to run it: {run} --precision int8\n" in said
+    assert "its INT8 model" not in said
+    other = replace(
+        made, model="my models/a.onnx", backend="onnxruntime", chosen=point("bf16", 4.0, 80.0, True)
+    )
+    said = shown(other, there=False, folder="F")
+    flags = "--model 'my models/a.onnx' --backend onnxruntime"
+    assert f"to run it: {run} {flags} --precision bf16\n" in said
+    assert f"its INT8 model is run by: {run} {flags} --precision int8\n" in said
+    assert f"to run it: {run} --precision fp32\n" in shown(replace(made, chosen=None), there=False, folder="")
+
+
 def test_the_candidate_that_was_kept_is_found_by_how_it_was_made(tmp_path: Path) -> None:
     made = kept(tmp_path / "cache")
     assert made.int8 is None  # of another method
@@ -265,6 +283,13 @@ def test_a_run_says_how_its_model_was_quantised() -> None:
     assert quantised_text(used) == (
         "nncf-mixed, the rest in bf16, 2 layers left out; from 300 samples of shapes-510004 "
         "(calibration 02c62a79cd45ed42)"
+    )
+    bare = replace(
+        used, excluded={}, method="ort-dynamic", kept=("^met$", "^dots"), skipped=("decoder", "joint")
+    )
+    assert quantised_text(bare) == (
+        "ort-dynamic, the rest in bf16, without nodes ^met$ ^dots, without decoder and joint; "
+        "from no samples (calibration 02c62a79cd45ed42)"
     )
 
 
@@ -583,6 +608,12 @@ def test_a_changed_file_and_an_edited_manifest_are_refused_with_the_way_out(tmp_
     manifest.write_text(manifest.read_text().replace("nncf-mixed", "by hand"))
     with pytest.raises(DataError, match="its manifest was edited"):
         read_calibration(cache, made.id)
+    kept(cache)
+    sealed = json.loads(manifest.read_text())
+    sealed["calibration"]["schema"] = 1
+    manifest.write_text(json.dumps(sealed))
+    with pytest.raises(DataError, match=r"another version of coldmark \(schema 1, .*\n.*--again"):
+        read_calibration(cache, made.id)
     manifest.write_text("{")
     with pytest.raises(DataError, match="its manifest cannot be read"):
         read_calibration(cache, made.id)
@@ -616,7 +647,31 @@ def test_a_submission_says_how_the_model_was_calibrated(tmp_path: Path) -> None:
     text = calibration_text(record)
     for said in ("nncf-mixed", "300 samples of shapes", "1" * 64, used.networks["model"], "MatMul_0"):
         assert said in text
+    assert "always" not in text
+    assert "scored on" not in text
+    more = replace(used, kept=("^met$",), skipped=("decoder",), overlap="clause 3")
+    text = calibration_text(replace(record, quantised=more))
+    for said in ("match `^met$`", "- decoder: all of it", "are scored on too, as clause 3"):
+        assert said in text
+    text = calibration_text(replace(record, quantised=replace(used, method="ort-dynamic")))
+    assert "no range is from a calibration sample" in text
+    assert "300 samples" not in text
     assert "No calibration was done" in calibration_text(replace(record, quantised=None))
+
+
+def test_a_submission_shows_no_path_of_the_machine() -> None:
+    options = {
+        "model.path": "/home/me/a",
+        "calibration.list": "/home/me/b",
+        "calibration.data": "/home/me/c",
+        "manifest": "/home/me/d",
+        "data.scale": "0.3",
+    }
+    spec = RunSpec(workload="resnet50", scenario=Scenario.OFFLINE, suite=Suite.EDGE, options=options)
+    text = submission_command(RunRecord(run_id="r", state="complete", spec=spec))  # type: ignore[arg-type]
+    assert "/home" not in text
+    assert text.count("=PATH") == 4
+    assert "data.scale=0.3" in text
 
 
 # -- the command ------------------------------------------------------------------------------------

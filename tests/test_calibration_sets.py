@@ -237,7 +237,7 @@ def test_imagenet_is_calibrated_on_a_list(
 def test_official_files_without_a_list_say_what_is_needed(images: dict[str, Path]) -> None:
     task = resnet50_forms.open_resnet("official", **images)
     assert task.calibration is not None
-    with pytest.raises(ConfigError, match=r"needs calibration\.list"):
+    with pytest.raises(ConfigError, match=r"this needs calibration\.list"):
         task.calibration()
 
 

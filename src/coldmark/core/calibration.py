@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from coldmark.core.nouns import Precision
 
-SCHEMA = 1
+SCHEMA = 2
 """Version of a calibration's JSON form, and part of its id."""
 
 WHOLE = "model"
@@ -27,6 +27,13 @@ class Quantisation:
     samples: int
     made_with: dict[str, str]  # versions
     overlap: str = ""  # the clause by which calibration samples may be scored on too
+    kept: tuple[str, ...] = ()  # regular expressions: nodes that the workload leaves in floating point
+    skipped: tuple[str, ...] = ()  # networks that it leaves so as a whole
+
+    @property
+    def dynamic(self) -> bool:
+        """Whether activations get their scale as they come: no range is from a sample."""
+        return self.method.endswith("-dynamic")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

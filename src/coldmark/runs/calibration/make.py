@@ -195,6 +195,8 @@ def _noted(asked: _Asked, found: Found, used: int, seconds: float) -> Calibratio
             samples=used,
             made_with=asked.made_with,
             overlap=asked.calibration.overlap,
+            kept=asked.recipe.keep,
+            skipped=asked.recipe.skip,
         )
     return Calibration(
         id=asked.id,
