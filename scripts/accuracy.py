@@ -94,14 +94,9 @@ def _int8(name: str, backend: str, made: Calibration) -> dict[str, Any]:
 
 def best_int8(made: Calibration) -> Candidate | None:
     """The candidate that was kept; where none was, the most accurate one that was judged."""
+    if made.int8 is not None:
+        return made.int8
     tried = [c for c in made.front if c.precision is Precision.INT8 and c.accuracy is not None]
-    kept = made.quantisation
-    if kept is not None:
-        return next(
-            c
-            for c in tried
-            if (c.method, c.floating, c.excluded) == (kept.method, kept.floating, kept.excluded)
-        )
     return max(tried, key=lambda c: c.accuracy or 0.0, default=None)
 
 

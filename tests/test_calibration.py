@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,18 +21,23 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
 from coldmark.core.calibration import Aim, Calibration, Candidate, Quantisation
-from coldmark.core.errors import BackendError, ConfigError, DataError
+from coldmark.core.errors import BackendError, ConfigError, DataError, RunError
 from coldmark.core.nouns import Length, Precision, Scenario, Suite
 from coldmark.core.record import RunRecord, RunSpec
+from coldmark.core.system import System
+from coldmark.report.calibration import calibration_text as shown
 from coldmark.report.text import quantised_text
 from coldmark.runs.calibrated import digests
 from coldmark.runs.calibration.capture import Reservoir, drawn
 from coldmark.runs.calibration.layers import ranked
-from coldmark.runs.calibration.make import _compared, reason
+from coldmark.runs.calibration.make import _Asked, _compared, reason
+from coldmark.runs.calibration.measure import FP32Failed, Judged
 from coldmark.runs.calibration.methods import METHODS, Ask, named
-from coldmark.runs.calibration.search import Search, choice, grouped
-from coldmark.store.calibrations import find_calibration, keep, list_calibrations, read_calibration
+from coldmark.runs.calibration.search import Search, choice, floor_of, grouped
+from coldmark.store.calibrations import find_calibration, keep, list_calibrations, read_calibration, workplace
 from coldmark.submission.assemble import calibration_text
+from coldmark.submission.assemble import command as submission_command
+from coldmark.workloads.task import Gate, Recipe
 from conftest import SMALL
 
 WIDTH, DEEP = 16, 3
@@ -206,7 +213,59 @@ def test_the_reason_tells_a_tie_from_the_fastest() -> None:
     unjudged: Any = SimpleNamespace(gate=None, refusal="random weights")
     bf16 = Candidate(precision=Precision.BF16, speed=2.0)
     assert reason((bf16, *close), bf16, unjudged).startswith("no INT8 is faster; accuracy is not judged")
-    assert reason(tuple(close), close[0], unjudged).startswith("the first method; accuracy is not judged")
+    assert reason(tuple(close[1:]), close[1], unjudged).startswith("the first method; accuracy is not judged")
+
+
+def test_what_is_slower_than_fp32_is_not_chosen_over_it() -> None:
+    judged: Any = SimpleNamespace(gate=SimpleNamespace(target=79.2), refusal="")
+    slow, bf16 = point("q1", 0.8, 79.9, True), point("bf16", 0.9, 80.0, True)
+    assert choice([FP32, slow, bf16], least=1.0) is None
+    assert choice([slow]) == slow  # still the best INT8
+    said = reason((FP32, bf16, slow), None, judged)
+    assert said == "INT8 holds the gate but is slower than FP32 here: stay with FP32"
+    assert "BF16 does but is slower" in reason((FP32, bf16, point("q1", 4.0, 70.0, False)), None, judged)
+
+
+def test_the_reason_names_fp32_where_fp32_itself_fails() -> None:
+    judged: Any = SimpleNamespace(gate=SimpleNamespace(target=79.2), refusal="")
+    wrong = replace(FP32, accuracy=10.0, passed=False)
+    assert reason((wrong, point("q1", 4.0, 9.0, False)), None, judged) == (
+        "FP32 itself reaches 10.0000 where 79.2000 is needed: check data.path and the model"
+    )
+
+
+def test_the_reason_tells_what_could_be_quantised_where_nothing_is_judged() -> None:
+    blind: Any = SimpleNamespace(gate=None, refusal="")
+    none, made = (Candidate(precision=Precision.INT8, speed=speed) for speed in (None, 2.0))
+    assert reason((FP32, none, made), made, blind).startswith("the first method that could quantise it")
+    assert reason((FP32, none), None, blind).startswith("no method could quantise it")
+    slow = replace(made, speed=0.9)
+    assert reason((FP32, slow), None, blind).startswith("INT8 is slower than FP32 here")
+
+
+def test_a_calibration_says_how_what_was_chosen_is_run(tmp_path: Path) -> None:
+    made = kept(tmp_path / "cache")
+    run = "coldmark run resnet50 --scenario Offline"
+    said = shown(made, there=False, folder="F")
+    assert f"to run it: {run} --precision int8\n" in said
+    assert "its INT8 model" not in said
+    other = replace(
+        made, model="my models/a.onnx", backend="onnxruntime", chosen=point("bf16", 4.0, 80.0, True)
+    )
+    said = shown(other, there=False, folder="F")
+    flags = "--model 'my models/a.onnx' --backend onnxruntime"
+    assert f"to run it: {run} {flags} --precision bf16\n" in said
+    assert f"its INT8 model is run by: {run} {flags} --precision int8\n" in said
+    assert f"to run it: {run} --precision fp32\n" in shown(replace(made, chosen=None), there=False, folder="")
+
+
+def test_the_candidate_that_was_kept_is_found_by_how_it_was_made(tmp_path: Path) -> None:
+    made = kept(tmp_path / "cache")
+    assert made.int8 is None  # of another method
+    assert made.quantisation is not None
+    used = replace(made.quantisation, method="q")
+    assert replace(made, quantisation=used).int8 == made.front[1]
+    assert replace(made, quantisation=None).int8 is None
 
 
 def test_a_run_says_how_its_model_was_quantised() -> None:
@@ -225,6 +284,13 @@ def test_a_run_says_how_its_model_was_quantised() -> None:
         "nncf-mixed, the rest in bf16, 2 layers left out; from 300 samples of shapes-510004 "
         "(calibration 02c62a79cd45ed42)"
     )
+    bare = replace(
+        used, excluded={}, method="ort-dynamic", kept=("^met$", "^dots"), skipped=("decoder", "joint")
+    )
+    assert quantised_text(bare) == (
+        "ort-dynamic, the rest in bf16, without nodes ^met$ ^dots, without decoder and joint; "
+        "from no samples (calibration 02c62a79cd45ed42)"
+    )
 
 
 def test_layers_are_grouped_by_network() -> None:
@@ -235,41 +301,174 @@ class Pretended(Search):
     """A search whose candidates hold the gate once so many layers are left out."""
 
     needed = 0
-    tried: ClassVar[list[int]] = []
+    cannot: ClassVar[tuple[str, ...]] = ()  # methods that fail
+    tried: ClassVar[list[tuple[str, int]]] = []
 
     def _worst_first(self, made: Candidate) -> list[tuple[str, str]]:
         return [("model", f"layer{at}") for at in range(40)]
 
     def _try(self, method: str, excluded: dict[str, tuple[str, ...]]) -> list[Candidate]:
-        made = point(method, 2.0, 79.9, len(excluded["model"]) >= self.needed, excluded=excluded)
-        self.tried.append(made.left_out)
+        holds = len(excluded.get("model", ())) >= self.needed
+        made = replace(point("q", 2.0, 79.9 if holds else 70.0, holds, excluded=excluded), method=method)
+        if method in self.cannot:
+            made = Candidate(precision=Precision.INT8, method=method, note="cannot")
+        else:
+            self._files[made.name] = {}
+        self.tried.append((method, made.left_out))
         self.front.append(made)
         return [made]
+
+
+def pretended(
+    *front: Candidate, needed: int = 0, cannot: tuple[str, ...] = (), judged: bool = True, **more: Any
+) -> Pretended:
+    Pretended.needed, Pretended.cannot, Pretended.tried = needed, cannot, []
+    gate = SimpleNamespace(target=79.2, ratio=0.99)
+    task: Any = SimpleNamespace(gate=gate, refusal="" if judged else "no answers")
+    plan: Any = SimpleNamespace(backend=SimpleNamespace(name="openvino"))
+    given: dict[str, Any] = {"recipe": Recipe(), "methods": (), "plan": plan, "task": task} | more
+    return Pretended(captured={}, paths={}, place=Path(), say=lambda text: None, front=[*front], **given)
 
 
 @given(st.integers(1, 39))
 def test_as_few_layers_as_hold_the_gate_are_left_in_floating_point(needed: int) -> None:
     failed = point("q1", 3.0, 70.0, False)
-    nothing: Any = SimpleNamespace()
-    search = Pretended(
-        plan=nothing,
-        task=nothing,
-        recipe=nothing,
-        captured={},
-        paths={},
-        methods=(),
-        place=Path(),
-        say=lambda text: None,
-        front=[FP32, failed],
-        _files={failed.name: {}},
-    )
-    Pretended.needed, Pretended.tried = needed, []
+    search = pretended(FP32, failed, needed=needed)
+    search._files[failed.name] = {}
     search._without_layers()
     best = choice(search.front)
     assert len(Pretended.tried) <= 10
-    if needed <= 32:
-        assert best is not None
-        assert best.left_out == needed
+    assert best is not None
+    assert best.left_out == needed
+
+
+def test_where_all_layers_but_one_do_not_suffice_the_search_ends() -> None:
+    failed = point("q1", 3.0, 70.0, False)
+    search = pretended(FP32, failed, needed=40)
+    search._files[failed.name] = {}
+    search._without_layers()
+    assert [out for _, out in Pretended.tried] == [1, 2, 4, 8, 16, 32, 39]
+
+
+def test_other_methods_are_tried_where_those_of_a_recipe_fail_but_not_where_the_user_named_some() -> None:
+    recipe = Recipe(methods=("ort-static",))
+    pretended(FP32, needed=1, recipe=recipe)._methods()
+    whole = [method for method, out in Pretended.tried if not out]
+    assert whole == ["ort-static", "nncf-performance", "nncf-mixed", "nncf-extremes", "nncf-mixed-bias"]
+    pretended(FP32, recipe=recipe)._methods()
+    assert Pretended.tried == [("ort-static", 0)]
+    pretended(FP32, needed=1, recipe=recipe, methods=("nncf-mixed",))._methods()
+    assert {method for method, _ in Pretended.tried} == {"nncf-mixed"}
+
+
+def test_where_fp32_itself_fails_no_layers_are_searched() -> None:
+    pretended(replace(FP32, accuracy=10.0, passed=False), needed=1)._methods()
+    assert Pretended.tried == [("nncf-performance", 0), ("nncf-mixed", 0)]
+
+
+def test_where_nothing_can_be_judged_the_first_method_that_can_is_taken() -> None:
+    pretended(FP32, cannot=("nncf-performance",), judged=False)._methods()
+    assert Pretended.tried == [("nncf-performance", 0), ("nncf-mixed", 0)]
+    pretended(FP32, judged=False)._methods()
+    assert Pretended.tried == [("nncf-performance", 0)]
+
+
+# -- measuring --------------------------------------------------------------------------------------
+
+
+def test_a_part_is_judged_by_the_gate_not_by_the_reference() -> None:
+    # By hand: FP32 has 84 on all and 80 on the part; the gate is 0.99 of 80 = 79.2, 79.2 / 84 of what it has.
+    assert floor_of(80.0, 84.0, 79.2) == pytest.approx(75.4286, abs=1e-4)
+    assert floor_of(80.0, 70.0, 79.2) == 80.0  # FP32 fails the gate: no more than FP32 is asked
+    assert floor_of(0.0, 0.0, 79.2) == 0.0
+
+
+class Rates:
+    """A pass whose rate is known, or that fails."""
+
+    def __init__(self, rate: float = 1.0, error: Exception | None = None) -> None:
+        self.sut, self._rate, self._error = self, rate, error
+
+    def bare_rate(self, seconds: float, samples: int) -> float:
+        if self._error:
+            raise self._error
+        return self._rate
+
+
+def measured(
+    monkeypatch: pytest.MonkeyPatch, base: Rates, other: Rates, judged: Callable[..., Any]
+) -> Candidate:
+    @contextmanager
+    def opened(*args: object) -> Iterator[Rates]:
+        yield other
+
+    monkeypatch.setattr("coldmark.runs.calibration.search.opened", opened)
+    monkeypatch.setattr("coldmark.runs.calibration.search.accuracy", judged)
+    plan: Any = SimpleNamespace(harness=SimpleNamespace(bare_s=0.1))
+    task: Any = SimpleNamespace(
+        gate=SimpleNamespace(target=79.2),
+        refusal="",
+        scorer=len,
+        samples=10,
+        library=SimpleNamespace(name="set"),
+    )
+    search = pretended(FP32, plan=plan, task=task)
+    search._base = base  # type: ignore[assignment]
+    model: Any = None
+    return search._measured(Candidate(precision=Precision.INT8, method="m"), model)
+
+
+def found(value: float) -> Callable[..., Judged]:
+    return lambda *args: Judged(value, whole=True, samples=10, part=None)
+
+
+def fails(error: Exception) -> Callable[..., Judged]:
+    def judged(*args: object) -> Judged:
+        raise error
+
+    return judged
+
+
+def test_a_candidate_is_judged_and_timed(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = measured(monkeypatch, Rates(2.0), Rates(5.0), found(79.5))
+    assert (made.accuracy, made.passed, made.speed, made.note) == (79.5, True, 2.5, "")
+
+
+@pytest.mark.parametrize(
+    ("judged", "error", "note"),
+    [
+        (fails(DataError("NaN in an answer")), None, "NaN in an answer"),
+        (fails(RunError("no answer")), None, "no answer"),
+        (fails(RuntimeError("Check failed\nat x.cpp")), None, "RuntimeError: Check failed"),
+        (found(float("nan")), None, "its accuracy is no number: nan"),
+        (found(79.5), RuntimeError(), "RuntimeError: "),
+    ],
+)
+def test_a_candidate_that_fails_in_any_way_is_one_candidate_less(
+    judged: Callable[..., Any], error: Exception | None, note: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = measured(monkeypatch, Rates(), Rates(error=error), judged)
+    assert (made.note, made.accuracy, made.passed, made.speed) == (note, None, None, None)
+
+
+def test_what_fp32_fails_by_ends_the_calibration(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(FP32Failed, match="gone"):
+        measured(monkeypatch, Rates(error=RuntimeError("gone")), Rates(), found(79.5))
+
+
+def test_each_try_has_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def quantise(ask: Ask) -> None:
+        places.append(ask.target.parent)
+        raise BackendError("cannot")
+
+    places: list[Path] = []
+    monkeypatch.setattr(METHODS, "load", lambda *args, **more: quantise)
+    search = pretended(FP32)
+    search.place, search.paths, search.captured = tmp_path, {"model": tmp_path}, {"model": []}
+    for _ in range(2):
+        (made,) = Search._try(search, "m", {})
+        assert made.note == "cannot"
+    assert len(set(places)) == 2
 
 
 def some_task(name: str, samples: int, first: int, overlap: str = "") -> Any:
@@ -283,11 +482,60 @@ def some_task(name: str, samples: int, first: int, overlap: str = "") -> Any:
 
 def test_a_calibration_set_that_overlaps_the_evaluation_set_is_refused() -> None:
     every = np.arange(10)
-    assert len(_compared(some_task("e", 50, 0), some_task("c", 10, 50), every)) == 64
-    with pytest.raises(DataError, match="1 of 10 calibration samples are in the evaluation set"):
-        _compared(some_task("e", 51, 0), some_task("c", 10, 50), every)
+    own, evaluated = _compared(some_task("e", 50, 0), some_task("c", 10, 50), every)
+    # By hand: sha256 of the identities, a line each.
+    assert own == hashlib.sha256("\n".join(str(i) for i in range(50, 60)).encode()).hexdigest()
+    assert evaluated == hashlib.sha256("\n".join(str(i) for i in range(50)).encode()).hexdigest()
+    for drawn_ in (every, every[1:]):  # the whole set counts, not only what is drawn
+        with pytest.raises(DataError, match=r"1 of 10 calibration samples .* set \(sample 50 of e"):
+            _compared(some_task("e", 51, 0), some_task("c", 10, 50), drawn_)
     allowed = some_task("c", 10, 50, overlap="the round's own list")
-    assert len(_compared(some_task("e", 51, 0), allowed, every)) == 64
+    assert _compared(some_task("e", 51, 0), allowed, every)[0] == own
+
+
+def asked(**more: Any) -> _Asked:
+    """A calibration of mini resnet50 that is asked for; nothing is opened."""
+    run = RunSpec(
+        workload="resnet50", scenario=Scenario.OFFLINE, suite=Suite.EDGE, options=more.pop("options", {})
+    )
+    task: Any = SimpleNamespace(
+        library=SimpleNamespace(name="set"),
+        samples=10,
+        gate=more.pop("gate", Gate(metric="acc", unit="%", reference=80.0, ratio=0.99, source="")),
+        refusal="",
+    )
+    given: dict[str, Any] = {
+        "plan": SimpleNamespace(spec=run),
+        "task": task,
+        "calibration": task,
+        "recipe": Recipe(),
+        "indices": np.arange(3),
+        "models": {"model": "0" * 64},
+        "set_sha256": "1" * 64,
+        "evaluated_sha256": "2" * 64,
+        "made_with": {},
+        "methods": (),
+    }
+    return _Asked(**(given | more))
+
+
+def test_the_id_of_a_calibration_is_of_all_that_its_result_hangs_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    ids = [
+        asked().id,
+        asked(options={"batch": "1"}).id,
+        asked(options={"data.path": "there"}).id,
+        asked(evaluated_sha256="3" * 64).id,
+        asked(gate=Gate(metric="acc", unit="%", reference=81.0, ratio=0.99, source="")).id,
+        asked(gate=None).id,
+    ]
+    monkeypatch.setattr(
+        "coldmark.runs.calibration.make.detect", lambda: System(host_processor_model_name="another")
+    )
+    ids.append(asked().id)
+    assert len(set(ids)) == len(ids)
+    monkeypatch.undo()
+    assert asked(options={"batch": "1"}).id == asked(options={"backend.batch": "1"}).id
+    assert asked(options={"harness.stall_s": "60"}).id == ids[0]
 
 
 # -- what is kept -----------------------------------------------------------------------------------
@@ -328,8 +576,6 @@ def kept(cache: Path, id_: str = "ab12", content: bytes = b"network") -> Calibra
 
 
 def digests_of(file: Path) -> dict[str, str]:
-    import hashlib
-
     return {"model": hashlib.sha256(file.read_bytes()).hexdigest()}
 
 
@@ -338,6 +584,16 @@ def test_what_is_kept_is_read_back_as_it_was(tmp_path: Path) -> None:
     assert read_calibration(tmp_path / "cache", made.id) == made
     assert find_calibration(tmp_path / "cache", "ab") == made
     assert [name for name, _ in list_calibrations(tmp_path / "cache")] == [made.id]
+
+
+def test_two_may_be_made_at_once_and_nothing_of_them_is_left(tmp_path: Path) -> None:
+    with workplace(tmp_path) as one, workplace(tmp_path) as other:
+        assert one != other
+        assert list_calibrations(tmp_path) == []
+    assert not list((tmp_path / "calibrations").iterdir())
+    (tmp_path / "file").touch()
+    with pytest.raises(DataError, match="cannot write here"), workplace(tmp_path / "file"):
+        pass
 
 
 def test_a_changed_file_and_an_edited_manifest_are_refused_with_the_way_out(tmp_path: Path) -> None:
@@ -351,6 +607,12 @@ def test_a_changed_file_and_an_edited_manifest_are_refused_with_the_way_out(tmp_
     manifest = folder / "manifest.json"
     manifest.write_text(manifest.read_text().replace("nncf-mixed", "by hand"))
     with pytest.raises(DataError, match="its manifest was edited"):
+        read_calibration(cache, made.id)
+    kept(cache)
+    sealed = json.loads(manifest.read_text())
+    sealed["calibration"]["schema"] = 1
+    manifest.write_text(json.dumps(sealed))
+    with pytest.raises(DataError, match=r"another version of coldmark \(schema 1, .*\n.*--again"):
         read_calibration(cache, made.id)
     manifest.write_text("{")
     with pytest.raises(DataError, match="its manifest cannot be read"):
@@ -385,7 +647,31 @@ def test_a_submission_says_how_the_model_was_calibrated(tmp_path: Path) -> None:
     text = calibration_text(record)
     for said in ("nncf-mixed", "300 samples of shapes", "1" * 64, used.networks["model"], "MatMul_0"):
         assert said in text
+    assert "always" not in text
+    assert "scored on" not in text
+    more = replace(used, kept=("^met$",), skipped=("decoder",), overlap="clause 3")
+    text = calibration_text(replace(record, quantised=more))
+    for said in ("match `^met$`", "- decoder: all of it", "are scored on too, as clause 3"):
+        assert said in text
+    text = calibration_text(replace(record, quantised=replace(used, method="ort-dynamic")))
+    assert "no range is from a calibration sample" in text
+    assert "300 samples" not in text
     assert "No calibration was done" in calibration_text(replace(record, quantised=None))
+
+
+def test_a_submission_shows_no_path_of_the_machine() -> None:
+    options = {
+        "model.path": "/home/me/a",
+        "calibration.list": "/home/me/b",
+        "calibration.data": "/home/me/c",
+        "manifest": "/home/me/d",
+        "data.scale": "0.3",
+    }
+    spec = RunSpec(workload="resnet50", scenario=Scenario.OFFLINE, suite=Suite.EDGE, options=options)
+    text = submission_command(RunRecord(run_id="r", state="complete", spec=spec))  # type: ignore[arg-type]
+    assert "/home" not in text
+    assert text.count("=PATH") == 4
+    assert "data.scale=0.3" in text
 
 
 # -- the command ------------------------------------------------------------------------------------
@@ -397,13 +683,27 @@ def test_a_gate_that_nothing_meets_ends_with_3_and_shows_the_front(
     from coldmark.cli.calibrate import calibrate
 
     none = replace(
-        kept(tmp_path / "cache"), chosen=None, quantisation=None, reason="no INT8 model holds 79.2"
+        kept(tmp_path / "cache"),
+        front=(FP32, point("q1", 3.0, 70.0, False)),
+        chosen=None,
+        quantisation=None,
+        reason="no INT8 model holds 79.2",
     )
     monkeypatch.setattr("coldmark.runs.calibration.make.calibrate", lambda *args: (none, False))
     found = CliRunner().invoke(calibrate, ["resnet50"])
     assert found.exit_code == 3
     assert "rate over FP32" in found.output
     assert "fp32: no INT8 model holds 79.2" in found.output
+
+
+def test_an_int8_that_is_slower_than_fp32_is_kept_and_no_failure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from coldmark.cli.calibrate import calibrate
+
+    slow = replace(kept(tmp_path / "cache"), front=(FP32, point("q1", 0.8, 79.9, True)), chosen=None)
+    monkeypatch.setattr("coldmark.runs.calibration.make.calibrate", lambda *args: (slow, False))
+    assert CliRunner().invoke(calibrate, ["resnet50"]).exit_code == 0
 
 
 @pytest.mark.parametrize("backend", ["null", "twin"])

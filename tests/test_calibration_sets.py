@@ -7,7 +7,9 @@ import json
 import shutil
 import subprocess
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,7 +19,7 @@ import test_resnet50 as resnet50_forms
 import test_retinanet as retinanet_forms
 import test_rnnt as rnnt_forms
 import unet3d_files as unet3d_forms
-from coldmark.core.calibration import Calibration, Quantisation
+from coldmark.core.calibration import Aim, Calibration, Quantisation
 from coldmark.core.errors import ConfigError, DataError
 from coldmark.core.nouns import Precision, Scenario, Suite
 from coldmark.core.record import RunSpec
@@ -28,6 +30,7 @@ from coldmark.runs.calibrated import (
     network_paths,
     with_calibration,
 )
+from coldmark.runs.resolve import open_task, resolve
 from coldmark.store.calibrations import keep
 from coldmark.workloads.bert import calibration as bert_calibration
 from coldmark.workloads.bert.mini import mini_file as bert_mini
@@ -130,6 +133,26 @@ def test_full_is_calibrated_on_other_drawn_samples(name: str) -> None:
     assert other.refusal
 
 
+def test_int8_beside_arithmetic_that_this_processor_lacks_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task, cache = _open("bert-99"), tmp_path / "cache"
+    used = _kept(cache, task).quantisation
+    assert used is not None
+    _kept(cache, task, quantisation=replace(used, floating=Precision.BF16))
+    plan = resolve(replace(RUN, options={}))
+
+    def require(precision: Precision) -> None:
+        if precision is Precision.BF16:
+            raise ConfigError("this processor has no bf16")
+
+    without = replace(plan, backend=replace(plan.backend, require=require))
+    with pytest.raises(
+        ConfigError, match=r"no bf16\n.*calibrate on this machine: coldmark calibrate bert-99"
+    ):
+        open_task(without, cache)
+
+
 # -- lists -------------------------------------------------------------------------------------------
 
 
@@ -214,29 +237,29 @@ def test_imagenet_is_calibrated_on_a_list(
 def test_official_files_without_a_list_say_what_is_needed(images: dict[str, Path]) -> None:
     task = resnet50_forms.open_resnet("official", **images)
     assert task.calibration is not None
-    with pytest.raises(ConfigError, match=r"needs calibration\.list"):
+    with pytest.raises(ConfigError, match=r"this needs calibration\.list"):
         task.calibration()
 
 
-def test_a_calibration_on_scored_samples_is_a_doubt_of_every_run(tmp_path: Path) -> None:
-    task = _open("bert-99")
+def _kept(cache: Path, task: Task, id_: str = "0123456789abcdef", **more: Any) -> Calibration:
+    """A calibration of a task of bert-99, in a cache."""
     assert task.model is not None
-    models = digests(network_paths(task.model))
-    clause = "MLPerf Inference v2.1, calibration/SQuAD-v1.1/bert_calibration_features.txt"
-    network = tmp_path / "bert.onnx"
+    assert task.gate is not None
+    network = cache.parent / "bert.onnx"
     network.write_bytes(b"INT8")
+    gate = task.gate
     made = Calibration(
-        id="0123456789abcdef",
+        id=id_,
         workload="bert-99",
         model="mini",
         backend="openvino",
-        models=models,
+        models=digests(network_paths(task.model)),
         ratio=0.99,
-        aim=None,
+        aim=Aim(metric=gate.metric, unit=gate.unit, reference=gate.reference, target=gate.target),
         front=(),
         chosen=None,
         quantisation=Quantisation(
-            id="0123456789abcdef",
+            id=id_,
             method="nncf-mixed",
             floating=Precision.FP32,
             excluded={},
@@ -245,24 +268,78 @@ def test_a_calibration_on_scored_samples_is_a_doubt_of_every_run(tmp_path: Path)
             set_sha256="",
             samples=100,
             made_with={},
-            overlap=clause,
         ),
         reason="",
         made="2026-11-23T00:00:00+00:00",
         seconds=1.0,
     )
-    keep(tmp_path / "cache", made, {"bert": network})
-    run = RunSpec(
-        workload="bert-99",
-        scenario=Scenario.OFFLINE,
-        suite=Suite.EDGE,
-        backend="openvino",
-        precision=Precision.INT8,
-        options={"vocab.path": "v.txt", "calibration.list": "l.txt", "calibration.id": "x"},
-    )
-    quantised = with_calibration(task, run, CalibrationOptions(), tmp_path / "cache")
+    made = replace(made, **more)
+    keep(cache, made, {"bert": network} if made.quantisation else {})
+    return made
+
+
+RUN = RunSpec(
+    workload="bert-99",
+    scenario=Scenario.OFFLINE,
+    suite=Suite.EDGE,
+    backend="openvino",
+    precision=Precision.INT8,
+    options={"vocab.path": "v.txt", "calibration.list": "my l.txt", "calibration.id": "x"},
+)
+
+
+def test_a_calibration_on_scored_samples_is_a_doubt_of_every_run(tmp_path: Path) -> None:
+    task, cache = _open("bert-99"), tmp_path / "cache"
+    clause = "MLPerf Inference v2.1, calibration/SQuAD-v1.1/bert_calibration_features.txt"
+    used = _kept(cache, task).quantisation
+    assert used is not None
+    assert with_calibration(task, RUN, CalibrationOptions(), cache).warnings == ()
+    _kept(cache, task, quantisation=replace(used, overlap=clause))
+    quantised = with_calibration(task, RUN, CalibrationOptions(), cache)
     assert quantised.warnings == (f"calibrated on samples that are scored on too, as {clause}",)
-    assert command(run) == "coldmark calibrate bert-99 --set vocab.path=v.txt --set calibration.list=l.txt"
+
+
+def test_the_command_that_makes_what_is_missing_can_be_pasted() -> None:
+    assert command(RUN) == (
+        "coldmark calibrate bert-99 --set vocab.path=v.txt --set 'calibration.list=my l.txt'"
+    )
+
+
+def test_a_calibration_that_was_never_judged_is_not_taken_where_it_could_be(tmp_path: Path) -> None:
+    task, cache = _open("bert-99"), tmp_path / "cache"
+    _kept(cache, task, "aa", aim=None, made="2026-11-24T00:00:00+00:00")
+    with pytest.raises(ConfigError, match="no calibration of bert-99"):
+        with_calibration(task, RUN, CalibrationOptions(), cache)
+    blind = with_calibration(replace(task, refusal="no answers"), RUN, CalibrationOptions(), cache)
+    assert (blind.quantised and blind.quantised.id, blind.warnings) == ("aa", ())
+    _kept(cache, task, "bb")  # older, but judged
+    found = with_calibration(task, RUN, CalibrationOptions(), cache)
+    assert (found.quantised and found.quantised.id, found.warnings) == ("bb", ())
+
+
+def test_a_calibration_by_id_carries_what_it_was_not_made_for(tmp_path: Path) -> None:
+    task, cache = _open("bert-99"), tmp_path / "cache"
+    _kept(cache, task, "aa", aim=None, backend="onnxruntime")
+    first, second = with_calibration(task, RUN, CalibrationOptions(id="aa"), cache).warnings
+    assert "was made and judged on onnxruntime, not on openvino" in first
+    assert "was never judged" in second
+    _kept(cache, task, "bb", ratio=0.9)
+    (weaker,) = with_calibration(task, RUN, CalibrationOptions(id="bb"), cache).warnings
+    assert "was judged by 90 % of FP32, not 99 %" in weaker
+
+
+def test_a_stricter_calibration_without_int8_does_not_stand_for_this_gate(tmp_path: Path) -> None:
+    task, cache = _open("bert-99"), tmp_path / "cache"
+    _kept(cache, task, "aa", ratio=0.999, quantisation=None)
+    with pytest.raises(ConfigError, match="no calibration of bert-99"):
+        with_calibration(task, RUN, CalibrationOptions(), cache)
+    _kept(cache, task, "bb", quantisation=None)
+    with pytest.raises(ConfigError, match="calibration bb found no INT8 that holds the gate"):
+        with_calibration(task, RUN, CalibrationOptions(), cache)
+    _kept(cache, task, "cc", ratio=0.999)
+    found = with_calibration(task, RUN, CalibrationOptions(), cache).quantised
+    assert found is not None
+    assert found.id == "cc"
 
 
 @pytest.mark.parametrize(

@@ -79,7 +79,7 @@ def calibrate(
         click.echo(json.dumps(calibration_json(found, there=there, folder=folder), indent=2))
     else:
         click.echo(calibration_text(found, there=there, folder=folder))
-    if found.chosen is None:
+    if not found.held:
         sys.exit(EXIT_INVALID)
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from coldmark.core.nouns import Precision
 
-SCHEMA = 1
+SCHEMA = 2
 """Version of a calibration's JSON form, and part of its id."""
 
 WHOLE = "model"
@@ -27,6 +27,13 @@ class Quantisation:
     samples: int
     made_with: dict[str, str]  # versions
     overlap: str = ""  # the clause by which calibration samples may be scored on too
+    kept: tuple[str, ...] = ()  # regular expressions: nodes that the workload leaves in floating point
+    skipped: tuple[str, ...] = ()  # networks that it leaves so as a whole
+
+    @property
+    def dynamic(self) -> bool:
+        """Whether activations get their scale as they come: no range is from a sample."""
+        return self.method.endswith("-dynamic")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,8 +89,24 @@ class Calibration:
     ratio: float  # share of the FP32 reference that is demanded
     aim: Aim | None  # None: the answers of this model cannot be judged
     front: tuple[Candidate, ...]
-    chosen: Candidate | None  # the fastest of all that hold the gate; None: none but FP32
+    chosen: Candidate | None  # the fastest of all that hold the gate; None: FP32 itself
     quantisation: Quantisation | None  # the fastest of those in INT8; None: none holds the gate
     reason: str
     made: str  # ISO 8601, UTC
     seconds: float
+
+    @property
+    def int8(self) -> Candidate | None:
+        """The candidate that `quantisation` was kept of."""
+        kept = self.quantisation
+        if kept is None:
+            return None
+        of = (kept.method, kept.floating, kept.excluded)
+        made = (c for c in self.front if c.precision is Precision.INT8)
+        return next((c for c in made if (c.method, c.floating, c.excluded) == of), None)
+
+    @property
+    def held(self) -> bool:
+        """Whether anything but FP32 holds the gate, or runs where nothing can be judged."""
+        made = (c for c in self.front if c.precision is not Precision.FP32)
+        return any(c.speed is not None and c.passed is not False for c in made)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable
 from typing import Any
 
@@ -30,12 +31,29 @@ def calibration_text(found: Calibration, *, there: bool, folder: str) -> str:
     lines += ["", front_text(found), "", f"chosen: {chosen_text(found)}"]
     if found.quantisation:
         used = found.quantisation
-        lines.append(f"from {used.samples} samples of {used.set_name} (sha256 {used.set_sha256[:12]})")
+        lines.append(
+            "no range is from a sample: activations get their scale as they come"
+            if used.dynamic
+            else f"from {used.samples} samples of {used.set_name} (sha256 {used.set_sha256[:12]})"
+        )
         for network, nodes in used.excluded.items():
             lines.append(f"in floating point, {network}: {', '.join(nodes)}")
-        lines.append(f"to run it: coldmark run {found.workload} --scenario Offline --precision int8")
+        for what in (f"nodes {' '.join(used.kept)}" if used.kept else "", " and ".join(used.skipped)):
+            lines += [f"in floating point always: {what}"] if what else []
+    chosen = found.chosen.precision if found.chosen else Precision.FP32
+    lines += [f"to run it: {_command(found, chosen)}"] if found.held else []
+    if found.quantisation:
+        if chosen is not Precision.INT8:
+            lines.append(f"its INT8 model is run by: {_command(found, Precision.INT8)}")
         lines.append(folder)
     return "\n".join(lines)
+
+
+def _command(found: Calibration, precision: Precision) -> str:
+    words = ["coldmark", "run", found.workload, "--scenario", "Offline"]
+    words += ["--model", found.model] if found.model != "mini" else []
+    words += ["--backend", found.backend] if found.backend != "openvino" else []
+    return shlex.join([*words, "--precision", precision.value])
 
 
 def front_text(found: Calibration) -> str:

@@ -112,11 +112,14 @@ def run_text(record: RunRecord, run_dir: str) -> str:
 def quantised_text(used: Quantisation) -> str:
     """`nncf-mixed, the rest in bf16, 2 layers left out; from 300 samples of shapes-510004 (id 02c6...)`."""
     left = sum(len(nodes) for nodes in used.excluded.values())
-    out = f", {left} layer{'s' * (left > 1)} left out" if left else ""
-    return (
-        f"{used.method}, the rest in {used.floating}{out}; from {used.samples} samples of {used.set_name} "
-        f"(calibration {used.id})"
-    )
+    parts = [
+        f"{used.method}, the rest in {used.floating}",
+        *([f"{left} layer{'s' * (left > 1)} left out"] if left else []),
+        *([f"without nodes {' '.join(used.kept)}"] if used.kept else []),
+        *([f"without {' and '.join(used.skipped)}"] if used.skipped else []),
+    ]
+    samples = "no samples" if used.dynamic else f"{used.samples} samples of {used.set_name}"
+    return f"{', '.join(parts)}; from {samples} (calibration {used.id})"
 
 
 def tuned_text(spec: RunSpec) -> str:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+import shlex
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -88,19 +89,41 @@ def with_calibration(task: Task, spec: RunSpec, options: CalibrationOptions, cac
             hint=f"--precision {instead}, or calibrate in another way: {command(spec)} --method NAME",
         )
     files = {name: network_file(cache, found.id, name) for name in found.quantisation.networks}
-    doubts = task.warnings
+    doubts = task.warnings + tuple(_doubts(found, task, spec))
     if found.quantisation.overlap:
         doubts += (f"calibrated on samples that are scored on too, as {found.quantisation.overlap}",)
     return replace(task, model=replaced(task.model, files), quantised=found.quantisation, warnings=doubts)
 
 
+def _doubts(found: Calibration, task: Task, spec: RunSpec) -> Iterator[str]:
+    """What a calibration was not made for; only one that was asked for by its id can have any."""
+    ratio = demanded_ratio(spec.workload, task)
+    if found.backend != spec.backend:
+        yield f"calibration {found.id} was made and judged on {found.backend}, not on {spec.backend}"
+    if _judgeable(task) and found.aim is None:
+        yield f"calibration {found.id} was never judged: whether it holds the gate is not known"
+    elif found.ratio < ratio:
+        yield f"calibration {found.id} was judged by {100 * found.ratio:g} % of FP32, not {100 * ratio:g} %"
+
+
+def _judgeable(task: Task) -> bool:
+    return task.gate is not None and not task.refusal
+
+
 def _matching(task: Task, spec: RunSpec, models: Mapping[str, str], cache: Path) -> Calibration:
-    """The newest calibration of this model and backend for the gate demanded, or for a stricter one."""
+    """The newest calibration of this model and backend for the gate demanded, or for a stricter one.
+
+    One that was never judged only counts where this task cannot be judged either. Where a stricter one found
+    no INT8, one for this gate may.
+    """
     ratio = demanded_ratio(spec.workload, task)
     fits = [
         (c.quantisation is not None, c.ratio == ratio, c.made, name)
         for name, c in list_calibrations(cache)
-        if isinstance(c, Calibration) and (c.models, c.backend) == (models, spec.backend) and c.ratio >= ratio
+        if isinstance(c, Calibration)
+        and (c.models, c.backend) == (models, spec.backend)
+        and (c.ratio == ratio or (c.ratio > ratio and c.quantisation is not None))
+        and (c.aim is not None or not _judgeable(task))
     ]
     if not fits:
         raise ConfigError(
@@ -123,4 +146,4 @@ def command(spec: RunSpec) -> str:
     for key, value in spec.options.items():
         if key.startswith(("model.", "data.", "vocab.", "calibration.")) and key != "calibration.id":
             words += ["--set", f"{key}={value}"]
-    return " ".join(words)
+    return shlex.join(words)

@@ -15,6 +15,7 @@ from coldmark.core.record import RunSpec
 from coldmark.core.settings import SourcedSettings, TestSettings
 from coldmark.rules.book import LengthRule, ScenarioRule, load_book, load_length
 from coldmark.runs.calibrated import CalibrationOptions, with_calibration
+from coldmark.runs.calibrated import command as calibrate_command
 from coldmark.telemetry import SENSORS
 from coldmark.telemetry.options import SamplingOptions
 from coldmark.workloads.task import Task, Workload, find_workload
@@ -196,6 +197,7 @@ def open_task(plan: Plan, cache: Any) -> Task:
     )
     if plan.spec.precision is Precision.INT8:
         task = with_calibration(task, plan.spec, plan.calibration, cache)
+        _require_floating(plan, task)
     refused = refusal(plan, task)
     if refused and plan.spec.modes == (Mode.ACCURACY,):
         raise ConfigError(
@@ -204,6 +206,20 @@ def open_task(plan: Plan, cache: Any) -> Task:
             hint="--mode performance, or another --model or --backend",
         )
     return task
+
+
+def _require_floating(plan: Plan, task: Task) -> None:
+    """What is not quantised needs its arithmetic too: a calibration may come from another machine."""
+    assert task.quantised is not None
+    try:
+        plan.backend.require(task.quantised.floating)
+    except ConfigError as error:
+        raise ConfigError(
+            f"calibration {task.quantised.id} computes what is not quantised in {task.quantised.floating}: "
+            f"{error.message}",
+            where="--precision int8",
+            hint=f"calibrate on this machine: {calibrate_command(plan.spec)}",
+        ) from None
 
 
 def refusal(plan: Plan, task: Task) -> str:

@@ -13,9 +13,10 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import mkdtemp
 from typing import Any
 
-from coldmark.core.calibration import Calibration
+from coldmark.core.calibration import SCHEMA, Calibration
 from coldmark.core.codec import dump_json, from_plain, read_json
 from coldmark.core.errors import ColdmarkError, ConfigError, DataError, did_you_mean
 from coldmark.store.rundir import sha256, write_whole
@@ -47,18 +48,25 @@ def network_file(cache: Path, id_: str, network: str) -> Path:
 def workplace(cache: Path) -> Iterator[Path]:
     """A folder for what is being made; nothing of it is left behind."""
     root = cache / FOLDER
-    path = root / f".making-{os.getpid()}"
     try:
-        path.mkdir(parents=True)
+        root.mkdir(parents=True, exist_ok=True)
+        path = Path(mkdtemp(prefix=".making-", dir=root))
+    except OSError as error:
+        raise _unwritable(root, error) from None
+    try:
         yield path
     except OSError as error:
-        raise DataError(
-            f"cannot write here: {error.strerror or error}",
-            where=str(root),
-            hint="set COLDMARK_CACHE_DIR to a folder that can be written",
-        ) from None
+        raise _unwritable(root, error) from None
     finally:
         shutil.rmtree(path, ignore_errors=True)
+
+
+def _unwritable(root: Path, error: OSError) -> DataError:
+    return DataError(
+        f"cannot write here: {error.strerror or error}",
+        where=str(root),
+        hint="set COLDMARK_CACHE_DIR to a folder that can be written",
+    )
 
 
 def keep(cache: Path, calibration: Calibration, files: Mapping[str, Path]) -> Path:
@@ -130,12 +138,28 @@ def _folders(cache: Path) -> list[Path]:
 def _read_manifest(folder: Path) -> Calibration:
     try:
         plain: Any = read_json(folder / MANIFEST)
+    except ColdmarkError as error:
+        raise _damaged(folder, f"its manifest cannot be read ({error.message})") from None
+    _check_schema(plain, folder)
+    try:
         sealed = from_plain(plain, _Sealed, where=str(folder / MANIFEST))
     except ColdmarkError as error:
         raise _damaged(folder, f"its manifest cannot be read ({error.message})") from None
     if _digest(sealed.calibration) != sealed.sha256 or sealed.calibration.id != folder.name:
         raise _damaged(folder, "its manifest was edited")
     return sealed.calibration
+
+
+def _check_schema(plain: Any, folder: Path) -> None:
+    """What another version wrote is not damaged: it is refused by name, before its keys are looked at."""
+    inner = plain.get("calibration") if isinstance(plain, dict) else None
+    schema = inner.get("schema") if isinstance(inner, dict) else None
+    if isinstance(schema, int) and schema != SCHEMA:
+        raise DataError(
+            f"the calibration was made by another version of coldmark (schema {schema}, here {SCHEMA})",
+            where=str(folder),
+            hint="calibrate again: coldmark calibrate ... --again; then remove that folder",
+        )
 
 
 def _digest(calibration: Calibration) -> str:

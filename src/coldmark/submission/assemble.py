@@ -16,6 +16,9 @@ from coldmark.rules.submission_book import AccuracyLogBook
 
 NS_PER_MS = 1_000_000
 
+PATH_ENDS = ("path", ".list", ".data", ".manifest")
+"""Ends of the names of options that are paths of the machine a run was made on."""
+
 
 def mlperf_conf(book: RuleBook) -> str:
     """The round's mlperf.conf, every key as the round has it."""
@@ -87,15 +90,29 @@ def _quantised_text(record: RunRecord, used: Quantisation) -> str:
     made_with = ", ".join(f"{name} {version}" for name, version in sorted(used.made_with.items()))
     files = "".join(f"- {name}: sha256 {digest}\n" for name, digest in sorted(used.networks.items()))
     left = "".join(f"- {name}: {', '.join(nodes)}\n" for name, nodes in sorted(used.excluded.items()))
+    kept = "".join(f"- nodes whose names match `{pattern}`\n" for pattern in used.kept)
+    kept += "".join(f"- {name}: all of it\n" for name in used.skipped)
     return (
         "= Calibration and weights\n\n"
         f"Weights and activations were quantised to INT8 after training, by the method {used.method} "
         f"({made_with}), without any retraining; {record.spec.backend} computes what is not quantised in "
         f"{used.floating.value}.\n\n"
-        f"Ranges of the activations come from {used.samples} samples of {used.set_name} "
-        f"(sha256 of the set {used.set_sha256}).\n\n"
+        f"{_ranges_text(used)}\n\n"
         f"Quantised networks:\n\n{files}"
+        + (f"\nLeft in floating point always:\n\n{kept}" if kept else "")
         + (f"\nLayers left in floating point to hold the accuracy:\n\n{left}" if left else "")
+    )
+
+
+def _ranges_text(used: Quantisation) -> str:
+    if used.dynamic:
+        return (
+            "Activations get their scale from each tensor as it comes: no range is from a calibration sample."
+        )
+    return (
+        f"Ranges of the activations come from {used.samples} samples of {used.set_name} "
+        f"(sha256 of the set {used.set_sha256})."
+        + (f" Samples of it are scored on too, as {used.overlap}." if used.overlap else "")
     )
 
 
@@ -121,7 +138,7 @@ def command(record: RunRecord) -> str:
     if spec.target_qps is not None:
         words += ["--target-qps", f"{spec.target_qps:g}"]
     for key, value in spec.options.items():
-        words += ["--set", f"{key}={'PATH' if key.endswith('path') else value}"]
+        words += ["--set", f"{key}={'PATH' if f'.{key}'.endswith(PATH_ENDS) else value}"]
     return " ".join(words)
 
 

@@ -29,11 +29,9 @@ def own_model(source: str, *, suffix: str = ".onnx", what: str = "a path to an O
 
 
 def needed(key: str, value: Path | None, what: str) -> Path:
-    """A path without which `official` cannot be opened. Raises ConfigError where it was not given."""
+    """A path without which files of the user's cannot be opened. Raises ConfigError where not given."""
     if value is None:
-        raise ConfigError(
-            f"--model official needs {key}, {what}", where="--set", hint=f"add --set {key}=/path/to/it"
-        )
+        raise ConfigError(f"this needs {key}, {what}", where="--set", hint=f"add --set {key}=/path/to/it")
     return value
 
 

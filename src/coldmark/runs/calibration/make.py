@@ -20,9 +20,10 @@ from coldmark.runs.calibrated import demanded_ratio, digests, network_paths
 from coldmark.runs.calibration.capture import capture, drawn
 from coldmark.runs.calibration.methods import METHODS
 from coldmark.runs.calibration.search import Found, Say, Search
-from coldmark.runs.resolve import Plan, open_task, resolve
+from coldmark.runs.resolve import Plan, open_task, option_groups, resolve
 from coldmark.store.calibrations import keep, read_calibration, workplace
 from coldmark.store.rundir import sha256
+from coldmark.telemetry.inventory import detect
 from coldmark.workloads.task import Recipe, Task
 
 
@@ -47,24 +48,28 @@ class _Asked:
     indices: Indices
     models: dict[str, str]
     set_sha256: str
+    evaluated_sha256: str
     made_with: dict[str, str]
     methods: tuple[str, ...]
 
     @property
     def id(self) -> str:
-        run = self.plan.spec
+        run, gate = self.plan.spec, self.task.gate
+        groups = option_groups(run.options, run.workload, run.backend)
         key = {
             "schema": SCHEMA,
-            "machine": platform.machine(),
+            "machine": [platform.machine(), detect().host_processor_model_name],
             "workload": run.workload,
             "backend": run.backend,
-            "options": {k: v for k, v in run.options.items() if k.startswith("backend.")},
+            "options": [groups["backend"], groups["task"]],
             "models": self.models,
             "set": self.set_sha256,
-            "evaluated": [self.task.library.name, self.task.samples],
+            "evaluated": [self.task.library.name, self.task.samples, self.evaluated_sha256],
             "methods": self.methods,
             "recipe": repr(self.recipe),
             "ratio": demanded_ratio(run.workload, self.task),
+            "gate": [gate.metric, gate.reference, gate.target] if gate else None,
+            "refusal": self.task.refusal,
             "versions": self.made_with,
         }
         return hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
@@ -119,7 +124,8 @@ def _asked(spec: CalibrateSpec, cache: Path, say: Say) -> _Asked:
     if wanted < 1:
         raise ConfigError(f"{wanted} is below 1", where="--samples")
     indices = drawn(calibration.samples, wanted)
-    say(f"comparing {len(indices)} calibration samples with the evaluation set")
+    say(f"comparing {calibration.samples} calibration samples with the evaluation set")
+    set_sha256, evaluated_sha256 = _compared(task, calibration, indices)
     return _Asked(
         plan=plan,
         task=task,
@@ -127,29 +133,38 @@ def _asked(spec: CalibrateSpec, cache: Path, say: Say) -> _Asked:
         recipe=recipe,
         indices=indices,
         models=digests(network_paths(task.model)),
-        set_sha256=_compared(task, calibration, indices),
+        set_sha256=set_sha256,
+        evaluated_sha256=evaluated_sha256,
         made_with=_versions(plan),
         methods=spec.methods,
     )
 
 
-def _compared(task: Task, calibration: Task, indices: Indices) -> str:
-    """Digest of the calibration samples. Raises DataError where one of them is scored on as well."""
+def _compared(task: Task, calibration: Task, indices: Indices) -> tuple[str, str]:
+    """Digests of the calibration samples that are used, and of the evaluation set.
+
+    Raises DataError where a sample of the calibration set, used or not, is scored on as well.
+    """
+    known = task.identity
+    evaluated = [known(index) for index in range(task.samples)] if known else []
     if calibration.identity is None:
-        name = f"{calibration.library.name} {indices.tolist()}"
-        return hashlib.sha256(name.encode()).hexdigest()
-    own = [calibration.identity(int(index)) for index in indices]
-    if task.identity is not None and not calibration.overlap:
-        wanted = set(own)
-        both = [index for index in range(task.samples) if task.identity(index) in wanted]
+        return _digest([calibration.library.name, str(indices.tolist())]), _digest(evaluated)
+    own = [calibration.identity(index) for index in range(calibration.samples)]
+    if not calibration.overlap:
+        first = {name: index for index, name in reversed(list(enumerate(evaluated)))}
+        both = [first[name] for name in own if name in first]
         if both:
             raise DataError(
-                f"{len(both)} of {len(own)} calibration samples are in the evaluation set (sample {both[0]} "
-                f"of {task.library.name}, for one)",
+                f"{len(both)} of {len(own)} calibration samples are in the evaluation set "
+                f"(sample {min(both)} of {task.library.name}, for one)",
                 where=calibration.library.name,
                 hint="calibrate on samples that are not scored on",
             )
-    return hashlib.sha256("\n".join(own).encode()).hexdigest()
+    return _digest([own[int(index)] for index in indices]), _digest(evaluated)
+
+
+def _digest(lines: list[str]) -> str:
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
 def _paths(asked: _Asked) -> dict[str, Path]:
@@ -180,6 +195,8 @@ def _noted(asked: _Asked, found: Found, used: int, seconds: float) -> Calibratio
             samples=used,
             made_with=asked.made_with,
             overlap=asked.calibration.overlap,
+            kept=asked.recipe.keep,
+            skipped=asked.recipe.skip,
         )
     return Calibration(
         id=asked.id,
@@ -203,22 +220,44 @@ def _noted(asked: _Asked, found: Found, used: int, seconds: float) -> Calibratio
 def reason(front: tuple[Candidate, ...], chosen: Candidate | None, task: Task) -> str:
     """Why this one was chosen, in a sentence."""
     if task.gate is None or task.refusal:
-        fastest = chosen is not None and chosen.precision is Precision.BF16
-        first = f"{'no INT8 is faster' if fastest else 'the first method'}; accuracy is not judged"
-        return f"{first}: {task.refusal}" if task.refusal else first
-    best = max((c for c in front if c.precision is Precision.INT8), key=_accuracy_of, default=None)
-    missed = f"no INT8 model holds {task.gate.target:.4f}" + (
-        f" (the best reaches {best.accuracy:.4f})" if best and best.accuracy is not None else ""
-    )
+        unjudged = f"{_unjudged(front, chosen)}; accuracy is not judged"
+        return f"{unjudged}: {task.refusal}" if task.refusal else unjudged
+    int8 = [c for c in front if c.precision is Precision.INT8]
+    held = any(c.passed for c in int8)
+    missed = _missed(int8, task.gate.target)
     if chosen is None:
+        if held:
+            return "INT8 holds the gate but is slower than FP32 here: stay with FP32"
+        if any(c.passed for c in front if c.precision is Precision.BF16):
+            return f"{missed}; BF16 does but is slower than FP32 here: stay with FP32"
+        itself = front[0]
+        if itself.passed is False and itself.accuracy is not None:
+            return (
+                f"FP32 itself reaches {itself.accuracy:.4f} where {task.gate.target:.4f} is needed: "
+                "check data.path and the model"
+            )
         return f"{missed}, nor does BF16 where there is one: stay with FP32"
     if chosen.precision is Precision.BF16:
-        fast = any(c.precision is Precision.INT8 and c.passed for c in front)
-        return "INT8 holds the gate, but BF16 is faster here" if fast else f"{missed}: BF16 is the way back"
+        return "INT8 holds the gate, but BF16 is faster here" if held else f"{missed}: BF16 is the way back"
     mixed = f", with {chosen.left_out} layers left in floating point" if chosen.left_out else ""
     faster = any(c.passed and (c.speed or 0.0) > (chosen.speed or 0.0) for c in front)
     alike = "the most accurate of those that are as fast as the fastest, within the noise, and hold the gate"
     return (alike if faster else "the fastest that holds the gate") + mixed
+
+
+def _unjudged(front: tuple[Candidate, ...], chosen: Candidate | None) -> str:
+    int8 = [c for c in front if c.precision is Precision.INT8]
+    if chosen is not None and chosen.precision is Precision.INT8:
+        return "the first method" if int8[0].speed is not None else "the first method that could quantise it"
+    if not any(c.speed is not None for c in int8):
+        return "no method could quantise it"
+    return "no INT8 is faster" if chosen is not None else "INT8 is slower than FP32 here: stay with FP32"
+
+
+def _missed(int8: list[Candidate], target: float) -> str:
+    best = max(int8, key=_accuracy_of, default=None)
+    at_best = f" (the best reaches {best.accuracy:.4f})" if best and best.accuracy is not None else ""
+    return f"no INT8 model holds {target:.4f}{at_best}"
 
 
 def _accuracy_of(candidate: Candidate) -> float:

@@ -147,8 +147,15 @@ def _partly(task: Task, indices: Indices, answers: list[bytes]) -> Score | None:
         return None
 
 
+class FP32Failed(RunError):
+    """What candidates are compared with failed: nothing that is measured beside it means anything."""
+
+
 def speeds(base: Pass, other: Pass, seconds: float) -> NDArray[np.float64]:
-    """Rate of `other` over that of `base`, measured in turns so that a drift hits both; shape [1 to 5]."""
+    """Rate of `other` over that of `base`, measured in turns so that a drift hits both; shape [1 to 5].
+
+    Raises FP32Failed where `base` fails; what `other` raises is let through.
+    """
     found: list[float] = []
     until = time.monotonic() + ROUNDS_S
     for turn in range(ROUNDS):
@@ -156,6 +163,11 @@ def speeds(base: Pass, other: Pass, seconds: float) -> NDArray[np.float64]:
             break
         pair: dict[Any, float] = {}
         for which in (base, other) if turn % 2 == 0 else (other, base):
-            pair[id(which)] = which.sut.bare_rate(seconds, 1)
+            try:
+                pair[id(which)] = which.sut.bare_rate(seconds, 1)
+            except Exception as error:
+                if which is base:
+                    raise FP32Failed(f"FP32 failed in a pair of rates: {error}") from error
+                raise
         found.append(pair[id(other)] / pair[id(base)])
     return np.array(found)

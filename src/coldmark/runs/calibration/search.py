@@ -10,13 +10,13 @@ from pathlib import Path
 import numpy as np
 
 from coldmark.core.calibration import Candidate
-from coldmark.core.errors import BackendError, ColdmarkError, ConfigError
+from coldmark.core.errors import ColdmarkError, ConfigError, DataError, Interrupted
 from coldmark.core.nouns import Precision
 from coldmark.core.sut import Model, Pipeline
 from coldmark.runs.calibrated import replaced
 from coldmark.runs.calibration.capture import Captured
 from coldmark.runs.calibration.layers import ranked
-from coldmark.runs.calibration.measure import Pass, accuracy, opened, speeds
+from coldmark.runs.calibration.measure import FP32Failed, Pass, accuracy, opened, speeds
 from coldmark.runs.calibration.methods import FIRST, FURTHER, METHODS, Ask, Quantise
 from coldmark.runs.resolve import Plan
 from coldmark.workloads.task import Recipe, Task
@@ -36,7 +36,7 @@ class Found:
     """What was tried, and the files of what was chosen."""
 
     front: tuple[Candidate, ...]
-    chosen: Candidate | None  # the fastest that holds the gate
+    chosen: Candidate | None  # the fastest that holds the gate; None: FP32 is
     quantised: Candidate | None  # the fastest of those in INT8
     files: dict[str, Path]  # of `quantised`
 
@@ -57,6 +57,7 @@ class Search:
     _files: dict[str, dict[str, Path]] = field(default_factory=dict)  # by the candidate's name
     _base: Pass | None = None
     _floor: float | None = None  # what a part of the set must reach, see `accuracy`
+    _folders: int = 0
 
     @property
     def model(self) -> Model | Pipeline:
@@ -73,7 +74,8 @@ class Search:
             self._methods()
         quantised = choice([c for c in self.front if c.precision is Precision.INT8])
         files = self._files[quantised.name] if quantised else {}
-        return Found(front=tuple(self.front), chosen=choice(self.front), quantised=quantised, files=files)
+        chosen = choice(self.front, least=1.0)
+        return Found(front=tuple(self.front), chosen=chosen, quantised=quantised, files=files)
 
     def _floats(self) -> None:
         if self._has(Precision.BF16):
@@ -87,18 +89,30 @@ class Search:
         return True
 
     def _methods(self) -> None:
-        backend = self.plan.backend.name
-        asked = self.methods or self.recipe.methods
-        first, further = (asked, ()) if asked else (FIRST, FURTHER.get(backend, ()))
-        if self.task.gate is None or self.task.refusal:
-            first, further = first[:1], ()  # nothing could say which of several is better
+        usual = (*FIRST, *FURTHER.get(self.plan.backend.name, ()))
+        first = tuple(dict.fromkeys(self.methods or self.recipe.methods or FIRST))
+        further = () if self.methods else tuple(name for name in usual if name not in first)
+        if not self._judgeable:
+            self._unjudged((*first, *further))
+            return
         for method in first:
             self._try(method, {})
+        if self.front[0].passed is False:
+            return  # FP32 itself: no method and no layer left out can be expected to be better
         for method in further:
             if not self._held():
                 self._try(method, {})
-        if self.task.gate is not None and not self.task.refusal:
-            self._without_layers()
+        self._without_layers()
+
+    def _unjudged(self, methods: Sequence[str]) -> None:
+        """The first method that can: nothing could say which of several is better."""
+        for method in methods:
+            if any(made.speed is not None for made in self._try(method, {})):
+                return
+
+    @property
+    def _judgeable(self) -> bool:
+        return self.task.gate is not None and not self.task.refusal
 
     def _held(self) -> list[Candidate]:
         return [c for c in self.front if c.precision is Precision.INT8 and c.passed]
@@ -124,7 +138,8 @@ class Search:
 
     def _quantised(self, made: Candidate) -> dict[str, Path]:
         quantise: Quantise = METHODS.load(made.method, where="--method")
-        folder = self.place / f"{made.method}-{len(self._files)}"
+        folder = self.place / f"{made.method}-{self._folders}"
+        self._folders += 1  # of tries that failed too
         folder.mkdir(parents=True)
         files: dict[str, Path] = {}
         for network, path in self.paths.items():
@@ -151,7 +166,9 @@ class Search:
                 judged = self._judged(bare, made)
                 self.say(f"{made.name}: rate against FP32")
                 ratios = speeds(self._base, bare, self.plan.harness.bare_s / 3)
-        except BackendError as error:
+        except (FP32Failed, Interrupted):
+            raise
+        except Exception as error:  # noqa: BLE001 - the runtime's edge: one candidate less
             return replace(made, note=_short(error))
         low, middle, high = np.quantile(ratios, (0.0, 0.5, 1.0)).tolist()
         return replace(judged, speed=middle, speed_low=low, speed_high=high)
@@ -165,8 +182,10 @@ class Search:
         found = accuracy(
             bare, self.task, floor, lambda done: self.say(f"{made.name}: accuracy, {done} of {every}")
         )
+        if not np.isfinite(found.value):
+            raise DataError(f"its accuracy is no number: {found.value}", where=self.task.library.name)
         if made.precision is Precision.FP32 and found.part is not None:
-            self._floor = found.part * gate.ratio
+            self._floor = floor_of(found.part, found.value, gate.target)
         if not found.whole:
             note = f"given up after {found.samples} samples: {found.value:.4f} where {floor:.4f} are needed"
             return replace(made, passed=False, note=note)
@@ -201,7 +220,9 @@ class Search:
             wrong, right = (wrong, count) if held else (count, right)
             if right is not None and right - wrong <= 1:
                 return
-            count = 2 * wrong if right is None else (wrong + right) // 2
+            count = min(2 * wrong, len(order) - 1) if right is None else (wrong + right) // 2
+            if count == wrong:
+                return
 
     def _worst_first(self, made: Candidate) -> list[tuple[str, str]]:
         """(network, node) of every quantised layer, by the noise it adds."""
@@ -222,16 +243,27 @@ def grouped(layers: Sequence[tuple[str, str]]) -> dict[str, tuple[str, ...]]:
     return found
 
 
-def choice(front: Sequence[Candidate]) -> Candidate | None:
+def floor_of(part: float, whole: float, target: float) -> float:
+    """What a candidate must reach on a part of the set where FP32 reached `part` there and `whole` on all.
+
+    As far below `part` as the target is below `whole`, which need not be the reference; never above `part`.
+    """
+    return part * min(1.0, target / whole) if whole > 0 else part
+
+
+def choice(front: Sequence[Candidate], least: float = 0.0) -> Candidate | None:
     """The fastest that holds the gate, or that cannot be judged; of equally fast ones the most accurate.
 
-    Two are equally fast where the medians differ by less than the pairs of either scatter. FP32 itself is
-    never chosen.
+    Two are equally fast where the medians differ by less than the pairs of either scatter. None where that is
+    FP32 itself: nothing else has at least `least` times its rate.
     """
     fits = [
         c
         for c in front
-        if c.precision is not Precision.FP32 and c.speed is not None and c.passed is not False
+        if c.precision is not Precision.FP32
+        and c.speed is not None
+        and c.speed >= least
+        and c.passed is not False
     ]
     if not fits:
         return None
@@ -244,5 +276,6 @@ def _same_speed(one: Candidate, best: Candidate) -> bool:
     return (one.speed_high or 0.0) >= (best.speed or 0.0) and (one.speed or 0.0) >= (best.speed_low or 0.0)
 
 
-def _short(error: ColdmarkError) -> str:
-    return error.message.splitlines()[0][:160]
+def _short(error: Exception) -> str:
+    text = error.message if isinstance(error, ColdmarkError) else f"{type(error).__name__}: {error}"
+    return next(iter(text.splitlines()), type(error).__name__)[:160]
