@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import resource
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -103,7 +104,7 @@ def _run(child: Child, job: Job, directory: Path) -> dict[str, Any]:
         "counters": test.target.counters,
         "sut": sut.describe(),
         "target_qps": sourced.settings.target_qps,
-        "peak_rss_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * RSS_UNIT,
+        "peak_rss_bytes": peak_rss_bytes(),
     }
     if job.trial:
         np.save(directory / TIMES, test.target.times_ns())
@@ -125,6 +126,18 @@ class _Deferred:
 
     def complete(self, ids: Any, answers: Any) -> None:
         self.target.complete(ids, answers)
+
+
+def peak_rss_bytes() -> int:
+    """The most memory that this process has had.
+
+    On Linux ru_maxrss begins at what the parent had when it forked, whatever is executed then.
+    """
+    with suppress(OSError, ValueError):
+        for line in Path("/proc/self/status").read_text(encoding="utf-8").splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * RSS_UNIT
 
 
 def build_sut(plan: Plan, task: Task) -> SystemUnderTest:

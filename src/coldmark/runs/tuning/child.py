@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import sys
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,7 +25,7 @@ from coldmark.core.sut import SystemUnderTest
 from coldmark.loadgen.child import describe_error, die_with_parent
 from coldmark.runs.rate import played_limit, service_times
 from coldmark.runs.resolve import Plan, open_task, resolve
-from coldmark.runs.worker import RSS_UNIT, build_sut
+from coldmark.runs.worker import build_sut, peak_rss_bytes
 
 LEAST_TIMES = 3
 """Queries at least behind a percentile, however long they take."""
@@ -67,18 +65,6 @@ def main(path: Path) -> None:
     except Exception as error:  # noqa: BLE001 - the process edge: the parent raises it again
         reply(error=describe_error(error))
         sys.exit(70)
-
-
-def peak_rss_bytes() -> int:
-    """The most memory that this process has had.
-
-    On Linux ru_maxrss begins at what the parent had when it forked, whatever is executed then.
-    """
-    with suppress(OSError, ValueError):
-        for line in Path("/proc/self/status").read_text(encoding="utf-8").splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) * 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * RSS_UNIT
 
 
 def pulse(plan: Plan, sut: SystemUnderTest, seconds: float) -> float:

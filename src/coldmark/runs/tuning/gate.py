@@ -10,7 +10,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from coldmark.core.calibration import Calibration, Candidate
 from coldmark.core.codec import dump_json, read_json
 from coldmark.core.errors import ColdmarkError, DataError, Interrupted
 from coldmark.core.nouns import Precision, Scenario
@@ -66,7 +65,7 @@ class Gates:
         found = find_calibration(cache_dir(), task.quantised.id)
         if found.backend != backend:
             return f"calibration {found.id} is of the {found.backend} backend"
-        kept = kept_candidate(found)
+        kept = found.int8  # what it chose may be BF16
         if found.aim is None or kept is None or kept.accuracy is None:
             return self._unscored(name, Precision.INT8)
         text = _figure(found.aim.metric, kept.accuracy, found.aim.unit, found.aim.target)
@@ -148,15 +147,6 @@ class Gates:
         if not math.isfinite(found.value):
             raise DataError(f"its {gate.metric} is {found.value}")
         return {"metric": gate.metric, "unit": gate.unit, "value": found.value, "target": gate.target}
-
-
-def kept_candidate(found: Calibration) -> Candidate | None:
-    """The INT8 candidate whose networks a calibration keeps; what it chose may be BF16."""
-    kept = found.quantisation
-    if kept is None:
-        return None
-    wanted = (Precision.INT8, kept.method, kept.floating, kept.excluded)
-    return next((c for c in found.front if (c.precision, c.method, c.floating, c.excluded) == wanted), None)
 
 
 def _figure(metric: str, value: float, unit: str, target: float) -> str:
