@@ -562,7 +562,7 @@ def test_delay_and_tail_count_in_server_and_no_margin_hides_them() -> None:
 @pytest.mark.skipif(not Path("/proc/self/status").is_file(), reason="only Linux has it")
 def test_what_a_parent_once_took_is_not_its_childs_memory() -> None:
     ballast = b"x" * (700 << 20)
-    code = "from coldmark.runs.tuning.child import peak_rss_bytes as peak; print(peak())"
+    code = "from coldmark.runs.worker import peak_rss_bytes as peak; print(peak())"
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert 10 << 20 < int(said) < len(ballast)
 
