@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 from coldmark.workloads.dlrm import clicks
 from coldmark.workloads.dlrm.architecture import Config
 from coldmark.workloads.dlrm.auc import auc
-from coldmark.workloads.dlrm.graph import OPSET, build, write
+from coldmark.workloads.dlrm.graph import build, write
 from coldmark.workloads.dlrm.shape import log_counts
+from coldmark.workloads.onnx_graph import OPSET
 
 SAMPLES = 4096
 

@@ -26,9 +26,9 @@ from net import Rnnt, transducer_loss
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from coldmark.workloads.onnx_graph import OPSET
 from coldmark.workloads.rnnt.alphabet import BLANK, to_labels, to_text
 from coldmark.workloads.rnnt.architecture import (
-    OPSET,
     Shape,
     build_decoder,
     build_encoder,

@@ -19,6 +19,7 @@ from coldmark.backends.openvino import BACKEND, OpenVinoOptions
 from coldmark.core.nouns import Precision, Scenario
 from coldmark.core.sut import Answers, Ids
 from coldmark.workloads.onnx_file import inspect
+from coldmark.workloads.onnx_graph import OPSET
 from coldmark.workloads.task import Score
 from coldmark.workloads.unet3d import architecture, sets
 from coldmark.workloads.unet3d.architecture import Shape
@@ -91,7 +92,7 @@ peak_rate = {args.rate}  # learning rate at the top of the one-cycle schedule
 filters = {list(shape.filters)}  # channels of each level
 network_seed = {args.seed}  # weights at the start, order and augmentation
 threads = {args.threads}  # of PyTorch; another count gives slightly other weights
-opset = {architecture.OPSET}
+opset = {OPSET}
 made_with = "Python {platform.python_version()}, {tools}"
 
 [heldout]
