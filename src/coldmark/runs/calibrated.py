@@ -100,13 +100,14 @@ def _doubts(found: Calibration, task: Task, spec: RunSpec) -> Iterator[str]:
     ratio = demanded_ratio(spec.workload, task)
     if found.backend != spec.backend:
         yield f"calibration {found.id} was made and judged on {found.backend}, not on {spec.backend}"
-    if _judgeable(task) and found.aim is None:
+    if judgeable(task) and found.aim is None:
         yield f"calibration {found.id} was never judged: whether it holds the gate is not known"
     elif found.ratio < ratio:
         yield f"calibration {found.id} was judged by {100 * found.ratio:g} % of FP32, not {100 * ratio:g} %"
 
 
-def _judgeable(task: Task) -> bool:
+def judgeable(task: Task) -> bool:
+    """Whether the answers of this model on this data can be held against a gate."""
     return task.gate is not None and not task.refusal
 
 
@@ -123,7 +124,7 @@ def _matching(task: Task, spec: RunSpec, models: Mapping[str, str], cache: Path)
         if isinstance(c, Calibration)
         and (c.models, c.backend) == (models, spec.backend)
         and (c.ratio == ratio or (c.ratio > ratio and c.quantisation is not None))
-        and (c.aim is not None or not _judgeable(task))
+        and (c.aim is not None or not judgeable(task))
     ]
     if not fits:
         raise ConfigError(

@@ -13,7 +13,7 @@ from coldmark.core.calibration import Candidate
 from coldmark.core.errors import ColdmarkError, ConfigError, DataError, Interrupted
 from coldmark.core.nouns import Precision
 from coldmark.core.sut import Model, Pipeline
-from coldmark.runs.calibrated import replaced
+from coldmark.runs.calibrated import judgeable, replaced
 from coldmark.runs.calibration.capture import Captured
 from coldmark.runs.calibration.layers import ranked
 from coldmark.runs.calibration.measure import FP32Failed, Pass, accuracy, opened, speeds
@@ -92,7 +92,7 @@ class Search:
         usual = (*FIRST, *FURTHER.get(self.plan.backend.name, ()))
         first = tuple(dict.fromkeys(self.methods or self.recipe.methods or FIRST))
         further = () if self.methods else tuple(name for name in usual if name not in first)
-        if not self._judgeable:
+        if not judgeable(self.task):
             self._unjudged((*first, *further))
             return
         for method in first:
@@ -109,10 +109,6 @@ class Search:
         for method in methods:
             if any(made.speed is not None for made in self._try(method, {})):
                 return
-
-    @property
-    def _judgeable(self) -> bool:
-        return self.task.gate is not None and not self.task.refusal
 
     def _held(self) -> list[Candidate]:
         return [c for c in self.front if c.precision is Precision.INT8 and c.passed]

@@ -243,6 +243,10 @@ class _Hunt:
         top = max(self._seen, key=lambda o: o.rate)
         return bool(top.late.mean() < QUIET_SHARE * self._goal.allowed)
 
+    def _edge(self) -> bool:
+        """Whether a query was late in any trial; without, the limit is the played queue's word alone."""
+        return any(o.late.any() for o in self._seen)
+
     def _affords(self, seconds: float) -> bool:
         return self._spent_s + seconds + self._overhead_s <= self._budget_s
 
@@ -342,8 +346,7 @@ class _Hunt:
                 self._replay()
             posterior = self._posterior()
             sure, limit = self._sure(posterior, self._goal.confidence), self._sure(posterior, 0.5)
-            # Without a late query the limit is the played queue's word alone.
-            edge = any(o.late.any() for o in self._seen)
+            edge = self._edge()
             if len(self._seen) >= LEAST_TRIALS and sure >= CLOSE * limit and edge:
                 return
             tried = [o.rate for o in self._seen]
@@ -387,7 +390,7 @@ class _Hunt:
                 f"the machine changed in {moved} of {len(trials)} trials (bare rate off by over "
                 f"{MOVED:.0%}): they count a quarter; run again with nothing else on it"
             )
-        if not any(o.late.any() for o in self._seen):
+        if not self._edge():
             self._notes.append("no query of any trial was late: the limit lies higher than was tried")
         half = self._sure(posterior, 0.5)
         bare = [r for t in trials for r in (t.bare_before, t.bare_after) if r]
