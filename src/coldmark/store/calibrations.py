@@ -6,8 +6,10 @@ every file: what was damaged or edited since is refused.
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import os
+import platform
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -15,6 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
+
+import psutil
 
 from coldmark.core.calibration import SCHEMA, Calibration
 from coldmark.core.codec import dump_json, from_plain, read_json
@@ -46,11 +50,17 @@ def network_file(cache: Path, id_: str, network: str) -> Path:
 
 @contextmanager
 def workplace(cache: Path) -> Iterator[Path]:
-    """A folder for what is being made; nothing of it is left behind."""
-    root = cache / FOLDER
+    """A folder for what is being made; nothing of it is left behind.
+
+    What a process of this machine left that was killed is removed: both stand in the name.
+    """
+    root, own = cache / FOLDER, f".making-{platform.node()}-"
     try:
         root.mkdir(parents=True, exist_ok=True)
-        path = Path(mkdtemp(prefix=".making-", dir=root))
+        for left in root.glob(f"{glob.escape(own)}*"):
+            if not _is_alive(left.name.removeprefix(own).partition("-")[0]):
+                shutil.rmtree(left, ignore_errors=True)
+        path = Path(mkdtemp(prefix=f"{own}{os.getpid()}-", dir=root))
     except OSError as error:
         raise _unwritable(root, error) from None
     try:
@@ -59,6 +69,10 @@ def workplace(cache: Path) -> Iterator[Path]:
         raise _unwritable(root, error) from None
     finally:
         shutil.rmtree(path, ignore_errors=True)
+
+
+def _is_alive(pid: str) -> bool:
+    return pid.isdecimal() and psutil.pid_exists(int(pid))
 
 
 def _unwritable(root: Path, error: OSError) -> DataError:
