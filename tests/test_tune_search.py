@@ -262,9 +262,11 @@ def test_starts_are_what_they_say() -> None:
     for start in over.starts():
         study.enqueue_trial(start)
         found.append(over.suggest(study.ask()))
-    assert [c.precision for c in found] == [Precision.FP32, Precision.INT8] * 2
+    assert [c.precision for c in found] == [Precision.FP32, Precision.INT8] * 3
     assert over.effective(found[0]) == over.effective(over.default)
-    assert values(found[2])["streams"] == "4"
+    assert (values(found[2])["streams"], values(found[2])["batch"]) == ("4", "2")
+    # A sample in each stream: what large models want, and what they have no time to come upon by chance.
+    assert (values(found[4])["streams"], values(found[4])["batch"]) == ("4", "1")
 
 
 def test_batches_that_take_too_long_are_not_tried() -> None:

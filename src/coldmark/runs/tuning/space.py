@@ -77,9 +77,13 @@ class Space:
         return found
 
     def starts(self) -> list[dict[str, Any]]:
-        """What is tried first: each branch as usual, then each with as many streams as fit."""
+        """What is tried first: each branch as usual, then each with as many streams as fit.
+
+        Those with small batches, and with the smallest: large models have time for few trials, and a sample
+        in each stream is often best for them.
+        """
         usual = [self.parameters(b, {}) for b in self.branches]
-        wide = [self.parameters(b, _wide(b)) for b in self.branches]
+        wide = [self.parameters(b, _wide(b, below)) for below in (2, None) for b in self.branches]
         found: list[dict[str, Any]] = []
         for start in [*usual, *wide]:
             if start not in found:
@@ -126,15 +130,16 @@ def _parameter(branch: Branch, axis: Axis, chosen: Mapping[str, Value]) -> str:
     return f"{branch.backend}.{axis.name}{bound}"
 
 
-def _wide(branch: Branch) -> dict[str, Value]:
-    """As many streams as there are threads, small batches: the usual other end of throughput."""
+def _wide(branch: Branch, below: int | None) -> dict[str, Value]:
+    """As many streams as there are threads, and a batch so many steps below the usual; None: the smallest."""
     found: dict[str, Value] = {}
     for axis in branch.axes:
         if axis.name == "streams":
             found["streams"] = axis.values[-1]
             found["requests"] = axis.values[-1] + 1
         if axis.name == "batch" and len(axis.values) > 2:
-            found["batch"] = axis.values[max(0, axis.values.index(axis.usual) - 2)]
+            usual = axis.values.index(axis.usual)
+            found["batch"] = axis.values[0 if below is None else max(0, usual - below)]
     return found
 
 
