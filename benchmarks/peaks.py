@@ -23,14 +23,30 @@ BYTES = 1 << 28
 ROW_BYTES = 512
 
 
-def _products(path: Path) -> None:
-    """A chain of square matrix products, as ONNX."""
+def _products(path: Path, *, quantised: bool) -> None:
+    """A chain of square matrix products, as ONNX; quantised: with 8 bits on both sides of each."""
     rng = np.random.default_rng(0)
-    weights = [
-        numpy_helper.from_array(rng.standard_normal((SIDE, SIDE), dtype=np.float32) / 40, f"w{i}")
-        for i in range(LAYERS)
-    ]
-    nodes = [helper.make_node("MatMul", [f"x{i}", f"w{i}"], [f"x{i + 1}"]) for i in range(LAYERS)]
+    weights, nodes = [], []
+    for i in range(LAYERS):
+        weight, source = rng.standard_normal((SIDE, SIDE), dtype=np.float32) / 40, f"x{i}"
+        name = f"w{i}"
+        if quantised:
+            scale = np.float32(np.abs(weight).max() / 127)
+            weights += [
+                numpy_helper.from_array(np.rint(weight / scale).astype(np.int8), f"q{i}"),
+                numpy_helper.from_array(scale, f"s{i}"),
+                numpy_helper.from_array(np.float32(8 / 127), f"t{i}"),
+                numpy_helper.from_array(np.int8(0), f"z{i}"),
+            ]
+            nodes += [
+                helper.make_node("DequantizeLinear", [f"q{i}", f"s{i}", f"z{i}"], [name]),
+                helper.make_node("QuantizeLinear", [source, f"t{i}", f"z{i}"], [f"{source}_8"]),
+                helper.make_node("DequantizeLinear", [f"{source}_8", f"t{i}", f"z{i}"], [f"{source}_f"]),
+            ]
+            source = f"{source}_f"
+        else:
+            weights.append(numpy_helper.from_array(weight, name))
+        nodes.append(helper.make_node("MatMul", [source, name], [f"x{i + 1}"]))
     ends = [helper.make_tensor_value_info(f"x{i}", TensorProto.FLOAT, [SIDE, SIDE]) for i in (0, LAYERS)]
     graph = helper.make_graph(nodes, "products", ends[:1], ends[1:], weights)
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
@@ -39,12 +55,15 @@ def _products(path: Path) -> None:
 def product_peak(precision: Precision, seconds: float) -> float:
     """Operations/s (two a multiply-accumulate) of matrix products, all processors; the best of ten parts."""
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "products.onnx"
-        _products(path)
+        path, int8 = Path(folder) / "products.onnx", precision is Precision.INT8
+        _products(path, quantised=int8)
         compiled = ov.Core().compile_model(
             str(path),
             "CPU",
-            {"INFERENCE_PRECISION_HINT": HINTS[precision], "INFERENCE_NUM_THREADS": processors()},
+            {
+                "INFERENCE_PRECISION_HINT": HINTS[Precision.FP32 if int8 else precision],
+                "INFERENCE_NUM_THREADS": processors(),
+            },
         )
         request = compiled.create_infer_request()
         request.infer()

@@ -1,10 +1,10 @@
 """The Server rate that the search finds over the true highest VALID rate, and how often it is confirmed.
 
-The true one comes from a fine sweep around the rate found: runs of some seconds at each rate, in turns, and a
-line through the logits of their pooled late shares; it is where an official run has just as many late
-queries as early stopping bears. Confirmations are what a user does with the rate: `run` at short length, to
-its end, with a verdict. Sweep and confirmations are interleaved, so that a machine that changes does so in
-both. All late queries of a sweep's rate together are of official length once --repeats times --sweep-s is.
+The true one comes from a fine sweep upward from the rate found: runs of some seconds at each rate until far
+too many queries are late, --repeats times with other arrivals, and a line through the logits of their pooled
+late shares; it is where an official run has just as many late queries as early stopping bears. Confirmations
+are what a user does with the rate: `run` at short length, to its end, with a verdict. Sweep and confirmations
+are interleaved, so that a machine that changes does so in both.
 """
 
 from __future__ import annotations
@@ -26,6 +26,9 @@ from coldmark.runs.resolve import resolve
 from coldmark.runs.tuning.server_rate import Trials, find_server_rate
 from coldmark.stats.early_stopping import most_over
 
+FAR = 10.0
+"""A sweep goes no higher once so many times the allowed share was late in a run."""
+LEAST_POINTS = 3
 WORKLOADS = ("resnet50", "retinanet", "rnnt", "bert-99", "dlrm-99")
 
 
@@ -86,22 +89,24 @@ def _sweep_and_confirm(
     row: dict[str, Any], what: RunSpec, found: ServerRate, given: argparse.Namespace, folder: Path
 ) -> None:
     trials = Trials(resolve(what), folder)
-    factors = [1 + given.step * k for k in range(-given.steps, given.steps + 1)]
-    sweep = {f: [0, 0] for f in factors}  # late, queries
+    sweep: dict[float, list[int]] = {}  # factor on the rate: late, queries
+    allowed, seed = 1 - found.percentile, 1000  # arrivals that no trial of the search had
     for number in range(max(given.repeats, given.confirmations)):
         if number < given.confirmations:
             row["confirmations"] += 1
             row["confirmed"] += confirmed(what, found.short_qps or found.rate_qps)
             print(f"  confirmed: {row['confirmed']} of {row['confirmations']}", flush=True)
         if number < given.repeats:
-            for at, factor in enumerate(factors):
-                seed = 1000 + number * len(factors) + at  # arrivals that no trial of the search had
+            for step in range(-1, given.steps + 1):
+                factor, seed = 1 + given.step * step, seed + 1
                 seen = trials(found.rate_qps * factor, given.sweep_s, seed)
-                sweep[factor][0] += int(seen.late.sum())
-                sweep[factor][1] += len(seen.late)
+                late, queries = sweep.setdefault(factor, [0, 0])
+                sweep[factor] = [late + int(seen.late.sum()), queries + len(seen.late)]
+                if seen.late.mean() > FAR * allowed:
+                    break
             print("  sweep:", {f"{f:.2f}": f"{a / b:.4f}" for f, (a, b) in sweep.items()}, flush=True)
-    row["sweep"] = [[f, *sweep[f]] for f in factors]
-    row["at_rate"] = sweep[1.0]
+    row["sweep"] = [[f, *sweep[f]] for f in sorted(sweep)]
+    row["at_rate"] = sweep.get(1.0)
     limit = true_limit(row["sweep"], found)
     if limit:
         row["true_qps"] = found.rate_qps * limit
@@ -109,13 +114,18 @@ def _sweep_and_confirm(
 
 
 def true_limit(sweep: list[list[float]], found: ServerRate) -> float | None:
-    """The factor on the rate at which an official run bears what is late; None without late queries."""
+    """The factor on the rate at which an official run bears what is late; None where the sweep never saw it.
+
+    With fewer than three rates that had late queries, and not most of them: the last factor that bears it.
+    """
+    share = most_over(found.official_queries, found.percentile) / found.official_queries
     some = [(math.log(f), late, n) for f, late, n in sweep if 0 < late < n / 2]
-    if len(some) < 3:
+    if not any(late > share * n for _, late, n in sweep):
         return None
+    if len(some) < LEAST_POINTS:
+        return max((f for f, late, n in sweep if late <= share * n), default=None)
     x, late, n = np.array(some).T
     line = np.polyfit(x, np.log(late / (n - late)), 1, w=np.sqrt(late))
-    share = most_over(found.official_queries, found.percentile) / found.official_queries
     return float(np.exp((math.log(share / (1 - share)) - line[1]) / line[0]))
 
 
@@ -142,7 +152,7 @@ def main() -> None:
     options.add_argument("--set", action="append", default=[], help="KEY=VALUE, as of run")
     options.add_argument("--confirmations", type=int, default=20, help="short runs at the rate for such")
     options.add_argument("--sweep-s", type=float, default=20, help="length of each run of the sweep")
-    options.add_argument("--steps", type=int, default=3, help="rates of the sweep on either side")
+    options.add_argument("--steps", type=int, default=12, help="most rates of the sweep above the one found")
     options.add_argument("--step", type=float, default=0.02, help="between them, as a share of the rate")
     given = options.parse_args()
     where = machine()

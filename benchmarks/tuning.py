@@ -4,8 +4,9 @@ Each workload in Offline. (a) tuned over default, in the same precision and over
 the best of `benchmark_app` with its two hints, the same ONNX files in the same precision: that does the
 networks' part only (`benchmark_app.py`), (c) tuned INT8 over the reference way (`reference_*.py`). All of
 them interleaved and repeated, each ratio within one round. (d) when the search had its first trial within
-3 % of the best that a long search finds. INT8, of the 99 % target where there are two, needs `coldmark
-calibrate` first; without it (c) is left out and (a), (b) are in FP32.
+3 % of the best that a long search settles on, read in turns with the default at its end. INT8, of the 99 %
+target where there are two, needs `coldmark calibrate` first; without it (c) is left out and (a), (b) are in
+FP32. How far the machine could go at most is its peak of products in that precision, measured just before.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from typing import Any
 
 from benchmark_app import app_of
 from common import machine, parser, report, spec, spread
+from peaks import product_peak
 from workloads import REFERENCES, SMALLER
 
 from coldmark.core.errors import ColdmarkError
@@ -29,6 +31,7 @@ from coldmark.runs.tuning.bench import Opener, Room
 from coldmark.runs.tuning.make import TuneSpec, plan_tune, tune
 from coldmark.workloads.cache import cache_dir
 
+PEAK_S = 4.0
 COUNTED_S = 10.0
 """Length of the pass in which the calls of a pipeline are counted."""
 WITHIN = 0.97
@@ -49,7 +52,9 @@ def main() -> None:
     options.add_argument("--slice", type=float, default=0.4)
     given = options.parse_args()
     where = machine()
-    rows = [row for name in given.only if (row := measure(name, given)) is not None]
+    where["peak_ops"] = {p.value: product_peak(p, PEAK_S) for p in Precision}
+    print({p: f"{v / 1e9:.0f} GOP/s" for p, v in where["peak_ops"].items()}, flush=True)
+    rows = [row for name in given.only if (row := measure(name, given, where["peak_ops"])) is not None]
     report(
         f"{given.model}, Offline, bare rates",
         [
@@ -60,6 +65,7 @@ def main() -> None:
             "over FP32 default",
             "over benchmark_app's best",
             "over the reference way",
+            "of peak",
             f"within {1 - WITHIN:.0%} of the long search after",
         ],
         rows,
@@ -69,7 +75,7 @@ def main() -> None:
     )
 
 
-def measure(name: str, given: Any) -> dict[str, Any] | None:
+def measure(name: str, given: Any, peaks: dict[str, float]) -> dict[str, Any] | None:
     """Both searches, then rounds of all that is compared."""
     what = replace(
         spec(
@@ -94,6 +100,7 @@ def measure(name: str, given: Any) -> dict[str, Any] | None:
         "precision": precision.value,
         "tuned": found.best.name,
         "long": long.best.name,
+        "long_over_default": settled(long),
         "outcome": found.outcome,
         "reached_s": reached_s(found, long),
         "over_default": [],
@@ -101,8 +108,11 @@ def measure(name: str, given: Any) -> dict[str, Any] | None:
         "over_app": [],
         "over_reference": [],
         "app": [],
+        "tuned_rates": [],
     }
-    _compare(row, name, what, precision, found, long, given)
+    facts = _compare(row, name, what, precision, found, long, given)
+    work = 2 * float(facts["macs_per_sample"])
+    row["of_peak"] = [work * rate / peaks[precision.value] for rate in row["tuned_rates"]]
     return row
 
 
@@ -133,13 +143,19 @@ def _search(
 
 
 def reached_s(found: TunedRecord, long: TunedRecord) -> float | None:
-    """When the search had first tried what is within 3 % of the best of both searches; None: never.
+    """When the search had first tried what is within 3 % of the best that either search settled on.
 
-    Values of two searches are compared over the default of each, so that a drift between them cancels.
+    None: never. The best is the leader as it was read in turns at the end, not the luckiest of many short
+    trials. Values of two searches are compared over the default of each, so a drift between them cancels.
     """
-    best = max(t.relative or 0 for r in (found, long) for t in r.trials if t.state == "complete")
+    best = max(settled(found), settled(long))
     ends = [t.ended_s for t in found.trials if t.state == "complete" and (t.relative or 0) >= WITHIN * best]
     return min(ends, default=None)
+
+
+def settled(record: TunedRecord) -> float:
+    """What a search kept, over its default."""
+    return record.ratio.value if record.outcome == "win" and record.ratio else 1.0
 
 
 def _compare(
@@ -150,8 +166,8 @@ def _compare(
     found: TunedRecord,
     long: TunedRecord,
     given: Any,
-) -> None:
-    """Rounds of default, tuned, OpenVINO's own tool and the reference way."""
+) -> dict[str, Any]:
+    """Rounds of default, tuned, OpenVINO's own tool and the reference way; the task's facts."""
     opener = Opener(
         spec=what, room=Room(cache=str(cache_dir()), memory_bytes=FREE), latency=False, others=what.options
     )
@@ -168,6 +184,7 @@ def _compare(
         for turn in range(given.repeats):
             order = list(benches) if turn % 2 == 0 else list(benches)[::-1]
             rates = {key: benches[key].score(given.seconds, LIMIT_S).value for key in order}
+            row["tuned_rates"].append(rates["tuned"])
             row["over_default"].append(rates["tuned"] / rates["default"])
             row["over_fp32"].append(rates["tuned"] / rates["fp32"])
             row["app"].append(app.rate(given.app_seconds))
@@ -178,6 +195,7 @@ def _compare(
     finally:
         for bench in benches.values():
             bench.close()
+    return dict(plain.facts)
 
 
 def _cells(row: dict[str, Any]) -> list[str]:
@@ -190,6 +208,7 @@ def _cells(row: dict[str, Any]) -> list[str]:
         spread(row["over_fp32"]),
         spread(row["over_app"]),
         spread(row["over_reference"]),
+        spread(row["of_peak"]),
         f"{reached:.0f} s" if reached is not None else "never",
     ]
 
