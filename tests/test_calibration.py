@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -257,6 +260,8 @@ def test_a_calibration_says_how_what_was_chosen_is_run(tmp_path: Path) -> None:
     assert f"to run it: {run} {flags} --precision bf16\n" in said
     assert f"its INT8 model is run by: {run} {flags} --precision int8\n" in said
     assert f"to run it: {run} --precision fp32\n" in shown(replace(made, chosen=None), there=False, folder="")
+    own = shown(made, there=False, folder="F", options={"data.path": "my data"})
+    assert f"to run it: {run} --precision int8 --set 'data.path=my data'\n" in own
 
 
 def test_the_candidate_that_was_kept_is_found_by_how_it_was_made(tmp_path: Path) -> None:
@@ -594,6 +599,31 @@ def test_two_may_be_made_at_once_and_nothing_of_them_is_left(tmp_path: Path) -> 
     (tmp_path / "file").touch()
     with pytest.raises(DataError, match="cannot write here"), workplace(tmp_path / "file"):
         pass
+
+
+def test_what_a_killed_calibration_left_is_removed_by_the_next(tmp_path: Path) -> None:
+    made = subprocess.run(  # a process that is gone when its workplace is found
+        [sys.executable, "-c", KILLED, str(tmp_path)], check=False, stdout=subprocess.PIPE, text=True
+    )
+    assert made.returncode == -signal.SIGKILL
+    left = Path(made.stdout.strip())
+    others = tmp_path / "calibrations" / ".making-another.machine-1-x"
+    others.mkdir()
+    assert (left / "half.onnx").is_file()
+    with workplace(tmp_path):
+        assert not left.exists()
+        assert others.exists()
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from coldmark.store.calibrations import workplace
+with workplace(Path(sys.argv[1])) as place:
+    (place / "half.onnx").touch()
+    print(place, flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
 
 
 def test_a_changed_file_and_an_edited_manifest_are_refused_with_the_way_out(tmp_path: Path) -> None:

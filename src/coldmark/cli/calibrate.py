@@ -54,6 +54,7 @@ def calibrate(
     from coldmark.report.calibration import calibration_json, calibration_text
     from coldmark.runs.calibration.make import CalibrateSpec
     from coldmark.runs.calibration.make import calibrate as make
+    from coldmark.runs.tuned import own_options
     from coldmark.store.calibrations import calibration_dir
     from coldmark.workloads.cache import cache_dir
 
@@ -78,7 +79,9 @@ def calibrate(
     if as_json:
         click.echo(json.dumps(calibration_json(found, there=there, folder=folder), indent=2))
     else:
-        click.echo(calibration_text(found, there=there, folder=folder))
+        asked = spec.run
+        own = own_options(asked.options, asked.workload, asked.backend)
+        click.echo(calibration_text(found, there=there, folder=folder, options=own))
     if not found.held:
         sys.exit(EXIT_INVALID)
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import shlex
 from dataclasses import dataclass, field
 
+from coldmark.core.commandline import command_line, dotted
 from coldmark.core.nouns import Finding, Measurement, Precision, Scenario, Suite
 from coldmark.core.server_rate import ServerRate
 
@@ -65,23 +65,23 @@ class TunedKey:
 
 
 def command(verb: str, key: TunedKey) -> str:
-    """`coldmark VERB` with the flags that make this key, those left out that are so by default."""
-    words = ["coldmark", verb, key.workload, "--scenario", key.scenario.value]
-    if key.suite is not Suite.EDGE:  # the other is only assumed where edge lacks the scenario
-        words += ["--suite", key.suite.value]
-    if key.model != "mini":
-        words += ["--model", key.model]
-    if key.round != "v2.1":
-        words += ["--round", key.round]
+    """`coldmark VERB` with the flags that make this key."""
+    options, precision = {}, key.fixed.get("precision")
     for name, value in key.fixed.items():
-        if name in ("backend", "precision"):
-            words += [f"--{name}", value]
-            continue
-        owner, _, option = name.partition(".")
-        # A task's options go by their own dotted names: `data_path` is data.path.
-        own = option.replace("_", ".", 1) if owner == "task" else name
-        words += ["--set", f"{own}={value}"]
-    return shlex.join(words)
+        if name not in ("backend", "precision"):
+            owner, _, option = name.partition(".")
+            options[dotted(option) if owner == "task" else name] = value
+    return command_line(
+        verb,
+        key.workload,
+        scenario=key.scenario,
+        suite=key.suite,
+        model=key.model,
+        round_name=key.round,
+        backend=key.fixed.get("backend"),
+        precision=Precision(precision) if precision else None,
+        options=options,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

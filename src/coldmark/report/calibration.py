@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import shlex
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from coldmark.core.calibration import Calibration, Candidate
 from coldmark.core.codec import to_plain
+from coldmark.core.commandline import command_line
 from coldmark.core.errors import ColdmarkError
-from coldmark.core.nouns import Precision
+from coldmark.core.nouns import Precision, Scenario
 from coldmark.report.text import table
 
 
@@ -18,8 +18,10 @@ def calibration_json(found: Calibration, *, there: bool, folder: str) -> dict[st
     return {**to_plain(found), "was_there": there, "folder": folder}
 
 
-def calibration_text(found: Calibration, *, there: bool, folder: str) -> str:
-    """What `coldmark calibrate` prints."""
+def calibration_text(
+    found: Calibration, *, there: bool, folder: str, options: Mapping[str, str] | None = None
+) -> str:
+    """What `coldmark calibrate` prints. `options` say where the user's own model and data are."""
     head = f"{found.workload} {found.model} on {found.backend}: calibration {found.id}"
     lines = [head + (f" was made {found.made} (--again makes it anew)" if there else "")]
     if found.aim:
@@ -41,19 +43,24 @@ def calibration_text(found: Calibration, *, there: bool, folder: str) -> str:
         for what in (f"nodes {' '.join(used.kept)}" if used.kept else "", " and ".join(used.skipped)):
             lines += [f"in floating point always: {what}"] if what else []
     chosen = found.chosen.precision if found.chosen else Precision.FP32
-    lines += [f"to run it: {_command(found, chosen)}"] if found.held else []
+    lines += [f"to run it: {_command(found, chosen, options or {})}"] if found.held else []
     if found.quantisation:
         if chosen is not Precision.INT8:
-            lines.append(f"its INT8 model is run by: {_command(found, Precision.INT8)}")
+            lines.append(f"its INT8 model is run by: {_command(found, Precision.INT8, options or {})}")
         lines.append(folder)
     return "\n".join(lines)
 
 
-def _command(found: Calibration, precision: Precision) -> str:
-    words = ["coldmark", "run", found.workload, "--scenario", "Offline"]
-    words += ["--model", found.model] if found.model != "mini" else []
-    words += ["--backend", found.backend] if found.backend != "openvino" else []
-    return shlex.join([*words, "--precision", precision.value])
+def _command(found: Calibration, precision: Precision, options: Mapping[str, str]) -> str:
+    return command_line(
+        "run",
+        found.workload,
+        scenario=Scenario.OFFLINE,
+        model=found.model,
+        backend=found.backend if found.backend != "openvino" else None,
+        precision=precision,
+        options=options,
+    )
 
 
 def front_text(found: Calibration) -> str:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from coldmark.core.calibration import WHOLE, Calibration
+from coldmark.core.commandline import command_line
 from coldmark.core.errors import ConfigError, DataError
 from coldmark.core.nouns import Precision
 from coldmark.core.record import RunSpec
@@ -139,12 +139,11 @@ def _matching(task: Task, spec: RunSpec, models: Mapping[str, str], cache: Path)
 
 def command(spec: RunSpec) -> str:
     """The command that makes what is missing."""
-    words = ["coldmark", "calibrate", spec.workload]
-    if spec.model != "mini":
-        words += ["--model", spec.model]
-    if spec.backend != "openvino":
-        words += ["--backend", spec.backend]
-    for key, value in spec.options.items():
-        if key.startswith(("model.", "data.", "vocab.", "calibration.")) and key != "calibration.id":
-            words += ["--set", f"{key}={value}"]
-    return shlex.join(words)
+    owned = ("model.", "data.", "vocab.", "calibration.")
+    return command_line(
+        "calibrate",
+        spec.workload,
+        model=spec.model,
+        backend=spec.backend if spec.backend != "openvino" else None,
+        options={k: v for k, v in spec.options.items() if k.startswith(owned) and k != "calibration.id"},
+    )

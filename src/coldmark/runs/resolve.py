@@ -9,6 +9,7 @@ from typing import Any
 from coldmark.backends import BACKENDS
 from coldmark.backends.build import Backend
 from coldmark.core.codec import from_strings
+from coldmark.core.commandline import dotted
 from coldmark.core.errors import ConfigError, did_you_mean
 from coldmark.core.nouns import Mode, Precision, Scenario
 from coldmark.core.record import RunSpec
@@ -139,7 +140,7 @@ def _split(options: Mapping[str, str], workload: Workload, backend: Backend) -> 
     owners |= {f"harness.{f.name}": ("harness", f.name) for f in fields(HarnessOptions)}
     owners |= {f"calibration.{f.name}": ("calibration", f.name) for f in fields(CalibrationOptions)}
     owners |= {f"telemetry.{f.name}": ("telemetry", f.name) for f in fields(SamplingOptions)}
-    owners |= {f.name.replace("_", ".", 1): ("task", f.name) for f in fields(workload.options)}
+    owners |= {dotted(f.name): ("task", f.name) for f in fields(workload.options)}
     groups: dict[str, dict[str, str]] = {
         "backend": {},
         "test": {},

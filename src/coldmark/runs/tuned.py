@@ -13,6 +13,7 @@ import psutil
 
 from coldmark.backends import BACKENDS
 from coldmark.backends.build import processors
+from coldmark.core.commandline import dotted
 from coldmark.core.errors import ColdmarkError
 from coldmark.core.nouns import Length
 from coldmark.core.record import RunSpec
@@ -54,6 +55,11 @@ def model_sha256(task: Task) -> str:
 def task_options(options: Mapping[str, str], workload: str, backend: str) -> dict[str, str]:
     """The options that change what is computed on, under their full names."""
     return {f"task.{k}": v for k, v in option_groups(options, workload, backend)["task"].items()}
+
+
+def own_options(options: Mapping[str, str], workload: str, backend: str) -> dict[str, str]:
+    """The same as `--set` takes them: `data.path`."""
+    return {dotted(k): v for k, v in option_groups(options, workload, backend)["task"].items()}
 
 
 def kept_for(options: Mapping[str, str], workload: str, backend: str) -> dict[str, str]:

@@ -16,7 +16,7 @@ from coldmark.core.nouns import Precision, Scenario
 from coldmark.runs.calibrated import demanded_ratio
 from coldmark.runs.execute import software_versions
 from coldmark.runs.resolve import Plan, open_task, option_groups, refusal, resolve
-from coldmark.runs.tuned import model_sha256, task_options
+from coldmark.runs.tuned import model_sha256, own_options, task_options
 from coldmark.store.calibrations import find_calibration
 from coldmark.store.rundir import write_whole
 from coldmark.workloads.cache import cache_dir
@@ -118,9 +118,7 @@ class Gates:
 
     def _spec(self, backend: str, precision: Precision) -> Any:
         spec = self.plan.spec
-        tasks = task_options(spec.options, spec.workload, spec.backend)
-        # A task's options go by their own dotted names: `data_path` is data.path.
-        options = {k.partition(".")[2].replace("_", ".", 1): v for k, v in tasks.items()}
+        options = own_options(spec.options, spec.workload, spec.backend)
         if precision is Precision.INT8:
             own = option_groups(spec.options, spec.workload, spec.backend)["calibration"]
             options |= {f"calibration.{k}": v for k, v in own.items()}
