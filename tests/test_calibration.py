@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -14,6 +16,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, ClassVar
 
+import cv2
 import numpy as np
 import onnx
 import onnxruntime as ort
@@ -23,6 +26,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
+import test_resnet50 as resnet50_forms
 from coldmark.core.calibration import Aim, Calibration, Candidate, Quantisation
 from coldmark.core.errors import BackendError, ConfigError, DataError, RunError
 from coldmark.core.nouns import Length, Precision, Scenario, Suite
@@ -353,6 +357,19 @@ def test_where_all_layers_but_one_do_not_suffice_the_search_ends() -> None:
     search._files[failed.name] = {}
     search._without_layers()
     assert [out for _, out in Pretended.tried] == [1, 2, 4, 8, 16, 32, 39]
+
+
+def test_layers_are_not_searched_where_what_holds_is_as_fast_or_would_be_slower() -> None:
+    holds = point("q1", 2.5, 80.0, True)
+    wide = {"speed_low": 2.2, "speed_high": 2.8}
+    for failed, tried in (
+        (replace(point("q2", 2.6, 70.0, False), **wide), []),  # no faster that could be told
+        (point("q2", 3.0, 70.0, False), [1]),  # faster, but not with a layer left out, and that fails still
+    ):
+        search = pretended(FP32, holds, failed, needed=5)
+        search._files[failed.name] = {}
+        search._without_layers()
+        assert [out for _, out in Pretended.tried] == tried
 
 
 def test_other_methods_are_tried_where_those_of_a_recipe_fail_but_not_where_the_user_named_some() -> None:
@@ -784,6 +801,32 @@ def test_mini_resnet50_is_calibrated_kept_and_run(
     assert found.returncode == 6
     assert "the calibration is damaged" in found.stderr
     assert "--again" in found.stderr
+
+
+@pytest.mark.loadgen
+def test_a_model_of_ones_own_is_calibrated_and_the_command_that_is_said_runs_it(
+    coldmark: Callable[..., Any], tmp_path: Path
+) -> None:
+    resnet50_forms.write_model(tmp_path / "m.onnx", layers=2)
+    resnet50_forms.write_images(tmp_path / "my val")
+    own = resnet50_forms.write_images(tmp_path / "own", count=16)
+    for image in own.glob("*.JPEG"):  # every other pixel row: bright as before, but no file that is scored on
+        cv2.imwrite(str(image), cv2.imread(str(image))[::2])
+    (tmp_path / "list.txt").write_text("".join(f"{image.name}\n" for image in sorted(own.glob("*.JPEG"))))
+    found = coldmark(
+        *("calibrate", "resnet50", "--model", "official", "--method", "nncf-extremes"),
+        *("--set", "model.path=m.onnx", "--set", "data.path=my val", "--set", "harness.bare_s=0.05"),
+        *("--set", "calibration.list=list.txt", "--set", "calibration.data=own"),
+    )
+    assert found.returncode == 0, found.stderr
+    assert "from 16 samples of imagenet-calibration" in found.stdout
+    (said,) = re.findall(r"run it: coldmark (.* --precision int8 .*)|run by: coldmark (.*)", found.stdout)
+    words = shlex.split(said[0] or said[1])
+    found = coldmark(*words, *SMALL, "--json")
+    assert found.returncode == 0, found.stderr
+    record = json.loads(found.stdout)
+    assert record["quantised"]["method"] == "nncf-extremes"
+    assert record["accuracy"]["passed"]
 
 
 def test_a_method_that_is_none_and_a_key_without_int8_are_refused(coldmark: Callable[..., Any]) -> None:

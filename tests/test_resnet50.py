@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -46,22 +47,29 @@ def write_images(folder: Path, count: int = 12) -> Path:
     return folder
 
 
-def write_model(path: Path, classes: int = 1001, *, side: int | str = 224, argmax: bool = True) -> Path:
+def write_model(
+    path: Path, classes: int = 1001, *, side: int | str = 224, argmax: bool = True, layers: int = 0
+) -> Path:
     """A classifier by brightness in the form of MLPerf's own file: input_tensor:0, ArgMax:0, scores.
 
     Class (with background at 0) is the nearest multiple of 20 in the image's mean over all channels.
+    Convolutions before it, `layers` of them, change nothing and can be quantised.
     """
     centres = np.full(classes, 1e6, np.float32)
     offset = classes - 1000
     centres[offset : offset + 10] = 20 * np.arange(10) + 4 - np.mean([123.68, 116.78, 103.94])
-    nodes = [
-        helper.make_node("ReduceMean", ["input_tensor:0"], ["mean"], axes=[1, 2, 3], keepdims=0),
+    names = ["input_tensor:0", *(f"same{i}" for i in range(layers))]
+    nodes = [helper.make_node("Conv", [a, "identity"], [b]) for a, b in pairwise(names)]
+    nodes += [
+        helper.make_node("ReduceMean", [names[-1]], ["mean"], axes=[1, 2, 3], keepdims=0),
         helper.make_node("Unsqueeze", ["mean", "one"], ["column"]),
         helper.make_node("Sub", ["column", "centres"], ["away"]),
         helper.make_node("Abs", ["away"], ["distance"]),
         helper.make_node("Neg", ["distance"], ["softmax_tensor:0"]),
     ]
     weights = [numpy_helper.from_array(centres, "centres"), numpy_helper.from_array(np.array([1]), "one")]
+    if layers:
+        weights.append(numpy_helper.from_array(np.eye(3, dtype=np.float32)[:, :, None, None], "identity"))
     outputs = [helper.make_tensor_value_info("softmax_tensor:0", TensorProto.FLOAT, ["n", classes])]
     if argmax:
         nodes.append(helper.make_node("ArgMax", ["softmax_tensor:0"], ["ArgMax:0"], axis=1, keepdims=0))

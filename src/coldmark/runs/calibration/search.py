@@ -195,14 +195,14 @@ class Search:
 
     def _without_layers(self) -> None:
         """Leave the worst layers of a promising method in floating point, as few as hold the gate."""
-        best = max((c.speed or 0.0 for c in self._held()), default=0.0)
+        best = max(self._held(), key=lambda c: c.speed or 0.0, default=None)
         failed = [
             c
             for c in self.front
             if c.precision is Precision.INT8
             and c.passed is False
             and c.name in self._files
-            and (c.speed is None or c.speed > WORTH * best)
+            and (c.speed is None or best is None or _faster(c, best))
         ]
         if not failed or (best and all(c.speed is None for c in failed)):
             return
@@ -211,8 +211,11 @@ class Search:
         order = self._worst_first(start)
         wrong, right, count, tries = 0, None, 1, 0
         while tries < TRIES and 0 < count < len(order):
-            held = any(c.passed for c in self._try(start.method, grouped(order[:count])))
+            found = self._try(start.method, grouped(order[:count]))
+            held = any(c.passed for c in found)
             tries += 1
+            if best and not held and all(_slower(c, best) for c in found):
+                return  # what holds leaves more out, and is slower still
             wrong, right = (wrong, count) if held else (count, right)
             if right is not None and right - wrong <= 1:
                 return
@@ -270,6 +273,14 @@ def choice(front: Sequence[Candidate], least: float = 0.0) -> Candidate | None:
 
 def _same_speed(one: Candidate, best: Candidate) -> bool:
     return (one.speed_high or 0.0) >= (best.speed or 0.0) and (one.speed or 0.0) >= (best.speed_low or 0.0)
+
+
+def _faster(one: Candidate, best: Candidate) -> bool:
+    return (one.speed or 0.0) > WORTH * (best.speed or 0.0) and not _same_speed(best, one)
+
+
+def _slower(one: Candidate, best: Candidate) -> bool:
+    return one.speed is not None and one.speed < (best.speed or 0.0) and not _same_speed(one, best)
 
 
 def _short(error: Exception) -> str:
