@@ -227,9 +227,28 @@ def test_another_model_is_said_and_not_used(tmp_path: Path, record: TunedRecord)
 def test_what_was_fixed_when_tuning_must_be_so_in_the_run(tmp_path: Path, record: TunedRecord) -> None:
     key = replace(record.key, fixed={"backend.batch": "16"})
     write_tuned(tmp_path, replace(record, key=key, id=tuned_id(key)))
-    assert with_tuned(spec(), tmp_path, ()) == (spec(), "")
+    used, said = with_tuned(spec(), tmp_path, ())
+    assert used == spec()
+    assert "not used, tuned with --set backend.batch=16" in said
+    assert "coldmark run resnet50 --scenario Offline --set backend.batch=16" in said
     asked = spec(options={"backend.batch": "16"})
     assert with_tuned(asked, tmp_path, ())[0].tuned is not None
+    other = spec(options={"batch": "4"})  # the user's own choice: nothing is to be said
+    assert with_tuned(other, tmp_path, ()) == (other, "")
+
+
+def test_a_tuning_of_one_precision_is_named_where_none_is_asked_for(
+    tmp_path: Path, record: TunedRecord
+) -> None:
+    key = replace(record.key, fixed={"precision": "bf16"})
+    best = replace(record.best, precision=Precision.BF16)
+    write_tuned(tmp_path, replace(record, key=key, id=tuned_id(key), best=best))
+    used, said = with_tuned(spec(), tmp_path, ())
+    assert used == spec()
+    assert "not used, tuned with --precision bf16" in said
+    assert with_tuned(spec(), tmp_path, ("precision",)) == (spec(), "")  # FP32 was asked for
+    asked = spec(precision=Precision.BF16)
+    assert with_tuned(asked, tmp_path, ("precision",))[0].tuned is not None
 
 
 def test_a_tuning_under_another_latency_bound_is_not_used(

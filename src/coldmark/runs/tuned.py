@@ -78,14 +78,20 @@ def with_tuned(spec: RunSpec, root: Path, given: Collection[str]) -> tuple[RunSp
     """A run's spec with what was tuned for it, and what is to be said about that (empty: nothing).
 
     `given` names what the user asked for (`backend`, `precision`): that is never replaced, nor is any option
-    in the spec. What was tuned with another model or other software is not used. Raises nothing: a store
-    that cannot be read is said, and the run goes on without it.
+    in the spec. What was tuned with another model or other software is not used, nor what was tuned with
+    flags that this run lacks. Raises nothing: a store that cannot be read is said, and the run goes on
+    without it.
     """
     found, said = [], ""
     for record in list_tuned(root):
         if isinstance(record, ColdmarkError):
             said = f"not used: {record.message} ({record.where})"
-        elif _is_for(record, spec, given):
+        elif not _is_for(record, spec, given):
+            continue
+        elif missing := _missing_flags(record, spec):
+            flags = ", ".join(missing)
+            said = f"not used, tuned with {flags} (id {record.id}): {command('run', record.key)}"
+        else:
             found.append(record)
     fresh = []
     for record in found:
@@ -115,25 +121,44 @@ def _is_for(record: TunedRecord, spec: RunSpec, given: Collection[str]) -> bool:
         return False
     if "precision" in given and record.best.precision is not spec.precision:
         return False
-    return _same_fixed(record, spec)
+    return _same_task(record, spec) and _no_flag_differs(record, spec)
 
 
-def _same_fixed(record: TunedRecord, spec: RunSpec) -> bool:
-    """What was fixed when tuning is what this run has too."""
-    fixed = dict(record.key.fixed)
-    if fixed.pop("backend", spec.backend) != spec.backend:
-        return False
-    if fixed.pop("precision", spec.precision.value) != spec.precision.value:
-        return False
+def _same_task(record: TunedRecord, spec: RunSpec) -> bool:
+    """Whether it was tuned on the data, for the bound and with the calibration that this run has."""
     try:
-        groups = option_groups(spec.options, spec.workload, record.best.backend)
         kept = kept_for(spec.options, spec.workload, record.best.backend)
     except ColdmarkError:
         return False  # an option that the tuned backend does not have
-    backend = {f"backend.{k}": v for k, v in groups["backend"].items()}
-    if {k: v for k, v in fixed.items() if not k.startswith("backend.")} != kept:
-        return False
-    return all(_equal(v, backend.get(k)) for k, v in fixed.items() if k.startswith("backend."))
+    flags = _flags(record)
+    return {k: v for k, v in record.key.fixed.items() if k not in flags} == kept
+
+
+def _flags(record: TunedRecord) -> dict[str, str]:
+    """What was fixed of how it is computed: backend, precision and the backend's options."""
+    fixed = record.key.fixed
+    return {k: v for k, v in fixed.items() if k in ("backend", "precision") or k.startswith("backend.")}
+
+
+def _own(spec: RunSpec, record: TunedRecord) -> dict[str, str]:
+    """The run's options of the backend under their full names."""
+    groups = option_groups(spec.options, spec.workload, record.best.backend)
+    return {f"backend.{k}": v for k, v in groups["backend"].items()}
+
+
+def _no_flag_differs(record: TunedRecord, spec: RunSpec) -> bool:
+    own = _own(spec, record)
+    return all(_equal(own[k], v) for k, v in _flags(record).items() if k in own)
+
+
+def _missing_flags(record: TunedRecord, spec: RunSpec) -> list[str]:
+    """Flags it was tuned with that this run is not given, as they are typed."""
+    has = {"backend": spec.backend, "precision": spec.precision.value, **_own(spec, record)}
+    return [
+        f"--{k} {v}" if k in ("backend", "precision") else f"--set {k}={v}"
+        for k, v in _flags(record).items()
+        if k not in has or not _equal(has[k], v)
+    ]
 
 
 def change(record: TunedRecord, spec: RunSpec) -> str:
@@ -168,8 +193,7 @@ def _score(record: TunedRecord) -> float:
 
 def _applied(record: TunedRecord, spec: RunSpec) -> RunSpec:
     """The record's settings below what the user set."""
-    groups = option_groups(spec.options, spec.workload, record.best.backend)
-    own = {f"backend.{k}": v for k, v in groups["backend"].items()}
+    own = _own(spec, record)
     then = record.best.options
     as_tuned = all(_equal(v, then.get(k)) for k, v in own.items())  # else its rates are another's
     settings: dict[str, Any] = {k: v for k, v in record.best.options.items() if k not in own}
