@@ -227,11 +227,15 @@ def test_imagenet_is_calibrated_on_a_list(
     own = task.calibration()
     assert own.samples == 2
     assert own.overlap == ""  # not MLPerf's list: it may hold nothing that is scored on
+    assert not own.official
+    assert own.library.name == "images of a list"
     assert task.identity is not None
     assert own.identity is not None
     assert own.identity(0) == task.identity(2)
     monkeypatch.setitem(imagenet.OFFICIAL_LISTS, digest(names), "cal_image_list_option_2.txt")
-    assert "calibration/ImageNet/cal_image_list_option_2.txt" in task.calibration().overlap
+    own = task.calibration()
+    assert "calibration/ImageNet/cal_image_list_option_2.txt" in own.overlap
+    assert (own.official, own.library.name) == (True, "imagenet-calibration")
 
 
 def test_official_files_without_a_list_say_what_is_needed(images: dict[str, Path]) -> None:
@@ -315,6 +319,29 @@ def test_a_calibration_that_was_never_judged_is_not_taken_where_it_could_be(tmp_
     _kept(cache, task, "bb")  # older, but judged
     found = with_calibration(task, RUN, CalibrationOptions(), cache)
     assert (found.quantised and found.quantised.id, found.warnings) == ("bb", ())
+
+
+def test_networks_that_were_made_anew_are_no_longer_those_of_a_run(tmp_path: Path) -> None:
+    task, cache = _open("bert-99"), tmp_path / "cache"
+    used = _kept(cache, task, "aa").quantisation
+    assert used is not None
+    noted = CalibrationOptions(id="aa", content=used.content)
+    assert with_calibration(task, RUN, noted, cache).quantised == used
+    _kept(cache, task, "aa", quantisation=replace(used, floating=Precision.BF16))
+    with pytest.raises(ConfigError, match="calibration aa was made anew since this began") as refused:
+        with_calibration(task, RUN, noted, cache)
+    assert refused.value.hint == "start a new run"
+
+
+def test_a_list_of_ones_own_makes_no_official_model(tmp_path: Path) -> None:
+    task, cache = replace(_open("bert-99"), official=True), tmp_path / "cache"
+    used = _kept(cache, task, "aa").quantisation
+    assert used is not None
+    assert with_calibration(task, RUN, CalibrationOptions(), cache).official
+    _kept(cache, task, "aa", quantisation=replace(used, official=False))
+    found = with_calibration(task, RUN, CalibrationOptions(), cache)
+    assert not found.official
+    assert "none of MLPerf's" in found.warnings[0]
 
 
 def test_a_calibration_by_id_carries_what_it_was_not_made_for(tmp_path: Path) -> None:
@@ -439,13 +466,18 @@ def test_kits_cases_to_calibrate_on_have_a_folder_of_their_own(tmp_path: Path) -
     data = unet3d_forms.write_folder(tmp_path / "inference")
     folder = tmp_path / "calibration"
     folder.mkdir()
-    np.save(folder / "case_00050.npy", unet3d_forms.case(0)[0])  # no labels: nothing is scored
-    (folder / "calibration_cases.json").write_text(json.dumps(["case_00050"]))
+    volume = unet3d_forms.case(0)[0]  # no labels: nothing is scored
+    np.save(folder / "case_00050.npy", volume)  # a renamed copy of one that is
+    np.save(folder / "case_00003.npy", volume + 1)  # another volume under a name that is there too
+    (folder / "calibration_cases.json").write_text(json.dumps(["case_00050", "case_00003"]))
     task = unet3d_forms.open_unet("official", model_path=model, data_path=data, calibration_data=folder)
     assert task.calibration is not None
     own = task.calibration()
     assert own.identity is not None
-    assert own.identity(0) == "case_00050"
+    assert task.identity is not None
+    evaluated = [task.identity(index) for index in range(task.samples)]
+    assert own.identity(0) in evaluated
+    assert own.identity(1) not in evaluated
     own.library.load(np.array([0]))
 
 

@@ -12,11 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from coldmark.core.codec import from_plain, to_plain
-from coldmark.core.errors import ConfigError
+from coldmark.core.errors import BackendError, ConfigError
 from coldmark.core.nouns import Mode, Scenario, Suite
 from coldmark.core.record import RunSpec
 from coldmark.core.server_rate import ServerRate
 from coldmark.runs.resolve import resolve
+from coldmark.runs.tuning import server_rate
 from coldmark.runs.tuning.rate_search import Goal, Observed, play, search
 from coldmark.runs.tuning.server_rate import Trials, find_server_rate
 from coldmark.stats.control import Control, Pair, control
@@ -335,6 +336,18 @@ def test_a_trial_through_loadgen_tells_when_each_query_came_and_was_answered(tmp
     assert seen.bare_after
     other = trials(20.0, 1.0, 1).times_s[:, 0]
     assert np.abs(np.diff(other)[:4] - np.diff(came)[:4]).max() > 1e-3  # other arrivals
+
+
+def test_a_trial_that_fails_names_no_folder_that_is_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(*args: Any, **kwargs: Any) -> Any:
+        raise BackendError("it died", hint=f"its record is {tmp_path}; coldmark runs resume probe")
+
+    monkeypatch.setattr(server_rate, "run_child", failing)
+    with pytest.raises(BackendError, match="it died") as failed:
+        find_server_rate(spec(), budget_s=60, folder=tmp_path)
+    assert (failed.value.where, failed.value.hint) == ("Server rate, probe", None)
 
 
 @pytest.mark.loadgen

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,6 +20,7 @@ from coldmark.core.errors import BackendError, ConfigError, Doomed
 from coldmark.core.nouns import Precision, Scenario, State, Suite
 from coldmark.core.record import Accuracy, RunRecord, RunSpec
 from coldmark.core.suite import SuiteEntry, SuiteRecord, SuiteSpec
+from coldmark.core.tuned import TunedUse
 from coldmark.report.suite import SuiteRow, clock, suite_foot, suite_table
 from coldmark.runs import suite as suites
 from coldmark.runs.execute import software_versions
@@ -118,7 +120,7 @@ class Faked:
 def faked(monkeypatch: pytest.MonkeyPatch) -> Faked:
     fake = Faked()
     monkeypatch.setattr(suites, "execute", fake)
-    monkeypatch.setattr(suites, "open_task", lambda plan, cache: None)
+    monkeypatch.setattr(suites, "open_task", lambda plan, cache: SimpleNamespace(quantised=None))
     return fake
 
 
@@ -149,6 +151,96 @@ def test_unlike_settings_are_not_served(faked: Faked, tmp_path: Path) -> None:
     asked = spec(only=("3d-unet-99.9", "3d-unet-99"), options={"3d-unet-99:backend.streams": "2"})
     suites.run_suite(asked, tmp_path, "s")
     assert len(faked.calls) == 4
+
+
+def test_a_benchmark_with_a_calibration_of_its_own_is_not_served(
+    faked: Faked, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def opened(plan: Any, cache: Path) -> Any:
+        own = plan.workload.id if plan.workload.id == "bert-99" else "the stricter one's"
+        return SimpleNamespace(quantised=SimpleNamespace(id=own, content="1"))
+
+    monkeypatch.setattr(suites, "open_task", opened)
+    names = ("bert-99.9", "bert-99", "3d-unet-99.9", "3d-unet-99")
+    asked = spec(Suite.DATACENTER, only=names, precision=Precision.INT8)
+    served = {e.entry.name for e in suites.run_suite(asked, tmp_path, "s") if e.entry.served_by}
+    assert served == {"3d-unet-99/Offline"}
+    (line,) = (
+        line for line in suites.plan_suite(asked, tmp_path, "s") if line.entry.name == "bert-99/Offline"
+    )
+    assert line.record is not None
+    assert line.record.spec.options == {"calibration.id": "bert-99", "calibration.content": "1"}
+
+
+def test_all_that_is_missing_is_said_before_anything_runs(
+    faked: Faked, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def missing(plan: Any, cache: Path) -> Any:
+        if plan.workload.id == "resnet50":
+            return SimpleNamespace(quantised=None)
+        name = plan.workload.id
+        raise ConfigError(f"no calibration of {name}", where="--precision", hint=f"coldmark calibrate {name}")
+
+    monkeypatch.setattr(suites, "open_task", missing)
+    with pytest.raises(
+        ConfigError, match=r"of rnnt \(coldmark calibrate rnnt\); no calibration of bert-99"
+    ) as all_:
+        suites.run_suite(spec(only=("resnet50", "rnnt", "bert-99")), tmp_path, "s")
+    assert all_.value.message.count("no calibration of rnnt") == 1  # not once a scenario
+    with pytest.raises(ConfigError, match="no calibration of rnnt") as one:
+        suites.run_suite(spec(only=("resnet50", "rnnt/Offline")), tmp_path, "s")
+    assert one.value.where == "--precision"
+    assert not faked.calls
+
+
+TUNED = TunedUse(id="ab", when="2026-11-24T10:00", settings={"precision": "bf16"})
+
+
+def _as_tuned(monkeypatch: pytest.MonkeyPatch, use: TunedUse) -> None:
+    """What is tuned here computes in BF16, where no precision is asked for."""
+
+    def with_tuned(run: RunSpec, root: Path, given: Any) -> tuple[RunSpec, str]:
+        if "precision" in given:
+            return run, ""
+        own = replace(use, id=f"{use.id}-{run.workload}", expected_qps=float(len(run.workload)))
+        return replace(run, precision=Precision.BF16, tuned=own), ""
+
+    monkeypatch.setattr(suites, "with_tuned", with_tuned)
+
+
+def test_what_ran_as_tuned_does_not_stand_for_a_precision_that_is_asked_for(
+    faked: Faked, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _as_tuned(monkeypatch, TUNED)
+    asked = spec(only=("resnet50/Offline",))
+    suites.run_suite(asked, tmp_path, "s")
+    (line,) = suites.run_suite(replace(asked, given=("precision",)), tmp_path, "s")
+    assert len(faked.calls) == 2
+    assert line.record is not None
+    assert line.record.spec.precision is Precision.FP32
+
+
+def test_what_was_tuned_since_a_run_is_pointed_out(
+    faked: Faked, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = spec(only=("resnet50/Offline",))
+    (line,) = suites.run_suite(asked, tmp_path, "s")
+    assert line.unused == ""
+    _as_tuned(monkeypatch, TUNED)
+    (line,) = suites.run_suite(asked, tmp_path, "s")
+    assert "tuned 2026-11-24T10:00, after its run" in line.unused
+    (line,) = suites.run_suite(asked, tmp_path, "s", again=True)
+    assert line.unused == ""
+    assert len(faked.calls) == 2
+
+
+def test_tunings_that_came_to_the_same_settings_are_the_same_settings(
+    faked: Faked, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _as_tuned(monkeypatch, TUNED)
+    lines = suites.run_suite(spec(only=("3d-unet-99.9", "3d-unet-99")), tmp_path, "s")
+    assert len(faked.calls) == 2
+    assert sum(bool(line.entry.served_by) for line in lines) == 2
 
 
 def test_invalid_runs_are_done_and_retried_only_on_demand(faked: Faked, tmp_path: Path) -> None:

@@ -96,6 +96,15 @@ def test_leaders_are_open_together_only_where_memory_allows() -> None:
         assert machine.most_open == most
 
 
+def test_leaders_are_opened_only_where_there_is_time_for_them() -> None:
+    """Large models: the search must not go on for long after its budget."""
+    machine = Machine(open_s=lambda c: 25.0 if c.options else 2.0)
+    found = search(machine, budget_s=150)
+    assert found.outcome == "win"
+    assert machine.most_open < 4
+    assert found.took_s < 150 + 2 * 25
+
+
 @pytest.mark.parametrize(
     ("error", "where", "hint"),
     [
@@ -147,7 +156,7 @@ def test_the_same_seed_tries_the_same() -> None:
 
 
 def test_a_failed_trial_is_noted_with_its_reason_and_the_search_goes_on() -> None:
-    machine = Machine(fails=lambda c: broken("out of memory") if values(c)["batch"] == "64" else None)
+    machine = Machine(fails=lambda c: broken("out of memory") if values(c)["batch"] == "16" else None)
     found = search(machine)
     failed = [t for t in found.trials if t.state == "failed"]
     assert failed

@@ -16,18 +16,20 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+from click.testing import CliRunner
 
+from coldmark.cli.main import cli
 from coldmark.cli.tune import make_tune_spec
 from coldmark.core.calibration import Aim, Calibration, Candidate, Quantisation
 from coldmark.core.codec import dump_json, from_plain, to_plain
 from coldmark.core.errors import BackendError, ColdmarkError, ConfigError, DataError, Interrupted
-from coldmark.core.nouns import Length, Measurement, Mode, Precision, Scenario, State, Suite
+from coldmark.core.nouns import Length, Measurement, Mode, Precision, Provenance, Scenario, State, Suite
 from coldmark.core.record import Metric, RunRecord, RunSpec
 from coldmark.core.server_rate import ServerRate
 from coldmark.core.settings import SourcedSettings, TestSettings
 from coldmark.core.suite import SuiteEntry, SuiteSpec
 from coldmark.core.sut import Model
-from coldmark.core.tuned import Configuration, Trial, TunedKey, TunedRecord, TunedUse, command
+from coldmark.core.tuned import UNSCORED, Configuration, Trial, TunedKey, TunedRecord, TunedUse, command
 from coldmark.report.suite import SuiteRow, suite_text
 from coldmark.report.text import demo_text
 from coldmark.report.text import tuned_text as run_line
@@ -41,7 +43,7 @@ from coldmark.runs.tuned import model_sha256, this_machine, with_tuned
 from coldmark.runs.tuning import make
 from coldmark.runs.tuning.child import scorer
 from coldmark.runs.tuning.gate import Gates
-from coldmark.runs.tuning.make import TuneSpec, plan_tune, tune_key
+from coldmark.runs.tuning.make import NoneHolds, TuneSpec, plan_tune, tune_key
 from coldmark.runs.tuning.space import ROWS_BATCH, request_for
 from coldmark.runs.tuning.space import text as space_value
 from coldmark.runs.tuning.suite import plan_suite_tuning
@@ -237,17 +239,23 @@ def test_what_was_fixed_when_tuning_must_be_so_in_the_run(tmp_path: Path, record
     assert with_tuned(other, tmp_path, ()) == (other, "")
 
 
-def test_a_tuning_of_one_precision_is_named_where_none_is_asked_for(
+def test_a_tuning_kept_to_one_precision_is_used_where_the_run_names_none(
     tmp_path: Path, record: TunedRecord
 ) -> None:
     key = replace(record.key, fixed={"precision": "bf16"})
     best = replace(record.best, precision=Precision.BF16)
-    write_tuned(tmp_path, replace(record, key=key, id=tuned_id(key), best=best))
+    bf16 = replace(record, key=key, id=tuned_id(key), best=best)
+    write_tuned(tmp_path, bf16)
+    used, said = with_tuned(spec(), tmp_path, ())
+    assert (used.precision, said) == (Precision.BF16, "")
+    assert with_tuned(spec(), tmp_path, ("precision",)) == (spec(), "")  # FP32 was asked for
+    asked = spec(precision=Precision.BF16)
+    assert with_tuned(asked, tmp_path, ("precision",))[0].tuned is not None
+
+    write_tuned(tmp_path, replace(bf16, accuracy=f"{UNSCORED}; accuracy cannot be scored: no answers"))
     used, said = with_tuned(spec(), tmp_path, ())
     assert used == spec()
     assert "not used, tuned with --precision bf16" in said
-    assert with_tuned(spec(), tmp_path, ("precision",)) == (spec(), "")  # FP32 was asked for
-    asked = spec(precision=Precision.BF16)
     assert with_tuned(asked, tmp_path, ("precision",))[0].tuned is not None
 
 
@@ -317,6 +325,74 @@ def test_a_suite_runs_tuned_unless_told_not_to(tmp_path: Path, record: TunedReco
     assert seen[0].options == BF16
 
 
+def server_key(record: TunedRecord) -> TunedKey:
+    return replace(record.key, scenario=Scenario.SERVER, suite=Suite.DATACENTER)
+
+
+def test_a_server_without_a_rate_is_tuned_again_where_there_is_more_time(
+    tmp_path: Path, record: TunedRecord, sha: str
+) -> None:
+    suite = SuiteSpec(suite=Suite.DATACENTER, only=("resnet50/Server",))
+    write_tuned(tmp_path, made(server_key(record), sha, server=None, budget_s=60.0))
+    for budget_s, passed_over in ((60.0, True), (360.0, False)):
+        template = TuneSpec(run=spec(), budget_s=budget_s)
+        (line,) = plan_suite_tuning(suite, template, tmp_path, again=False)
+        assert line.was_there is passed_over
+    assert "not found: coldmark tune --show" in tuning_table(
+        [replace(line, record=find_tuned(tmp_path, tuned_id(server_key(record))))]
+    )
+    write_tuned(tmp_path, made(server_key(record), sha, server=SEARCHED, budget_s=60.0))
+    (line,) = plan_suite_tuning(suite, template, tmp_path, again=False)
+    assert line.was_there
+
+
+@pytest.mark.parametrize(
+    ("error", "code"), [(NoneHolds("no rate meets 15 ms", ()), 3), (DataError("broken"), 5)]
+)
+def test_a_suite_in_which_nothing_holds_is_a_verdict_and_no_failure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, code: int
+) -> None:
+    def failing(*args: Any, **kwargs: Any) -> Any:
+        raise error
+
+    monkeypatch.setattr("coldmark.runs.tuning.suite.tune", failing)
+    monkeypatch.setattr("coldmark.runs.tuning.suite.plan_tune", lambda *args, **kwargs: None)
+    argv = ["tune", "--suite", "datacenter", "--only", "resnet50/Server", "--runs-dir", str(tmp_path)]
+    found = CliRunner().invoke(cli, argv)
+    assert found.exit_code == code
+    assert str(error).partition(":")[0] in found.stdout
+
+
+def test_a_folder_that_cannot_be_written_is_known_before_the_search(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(DataError, match="cannot write here") as refused:
+        make.tune(None, tmp_path / "file")  # type: ignore[arg-type]
+    assert refused.value.hint == "choose another with --runs-dir"
+
+
+def test_who_stops_a_tuning_is_told_what_became_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopped(self: Any) -> Any:
+        raise Interrupted("stopped by the user", hint="coldmark runs resume trial-03")
+
+    monkeypatch.setattr(make.Search, "run", stopped)
+    planned = plan_tune(make_tune_spec("resnet50", flags(backend="openvino", precision="fp32")), dry=True)
+    with pytest.raises(Interrupted) as ended:
+        make.tune(planned, tmp_path)
+    assert ended.value.hint == "nothing was kept; what was tuned before still holds"
+
+
+def test_what_is_given_and_not_searched_is_so_in_every_trial() -> None:
+    asked = flags(scenario="SingleStream", backend="openvino", precision="fp32", sets=("streams=2",))
+    planned = plan_tune(make_tune_spec("resnet50", asked), dry=True)
+    assert "streams" not in {axis.name for axis in planned.space.branches[0].axes}
+    trial = Configuration(backend="openvino", precision=Precision.FP32, options={"backend.threads": "1"})
+    opened = make._opener(planned).spec_of(trial)
+    assert opened.options == {"backend.streams": "2", "backend.threads": "1"}
+    resolve(opened)
+
+
 def test_a_suite_passes_over_what_is_tuned(tmp_path: Path, record: TunedRecord) -> None:
     template = TuneSpec(run=spec())
     suite = SuiteSpec(suite=Suite.EDGE, only=("resnet50",))
@@ -335,6 +411,11 @@ def test_a_suite_passes_over_what_is_tuned(tmp_path: Path, record: TunedRecord) 
         tuning_foot(lines, 60)
         == "1 of 3 tuned (1 better than the default, 0 tied with it), about 2:00 min left"
     )
+    table = tuning_table([replace(lines[0], record=replace(record, key=server_key(record), server=SEARCHED))])
+    assert "60 queries/s, 3.2% below its limit" in table
+    beyond = replace(SEARCHED, rate_qps=0.0, limit_qps=0.0)
+    table = tuning_table([replace(lines[0], record=replace(record, key=server_key(record), server=beyond))])
+    assert "none holds 15 ms" in table
     kept = [replace(i, record=i.record and replace(record, outcome="default")) for i in lines]
     assert "(0 better than the default, 0 tied with it, 1 where it is the fastest)" in tuning_foot(kept, 60)
     assert "default is faster" in tuned_table([replace(record, outcome="default")])
@@ -470,6 +551,8 @@ def test_server_asks_for_the_searched_rate(
 def test_a_searched_rate_is_shown_with_its_margin_and_what_is_out_of_reach_is_said(
     record: TunedRecord,
 ) -> None:
+    played = replace(record.value, provenance=Provenance.SIMULATED)
+    assert "200 samples/s played (190 to 210)" in tuned_text(replace(record, value=played), "x.json")
     text = tuned_text(replace(record, server=SEARCHED), "x.json")
     assert "60 queries/s, 3.2% below the limit of 62 (60.5 to 64); at short length 55" in text
     assert "chance of 0.960" in text
@@ -794,6 +877,6 @@ def test_the_demo_says_what_tuning_was_worth_beside_the_untuned_run() -> None:
     text = demo_text([run(500.0, spec(workload="dlrm-99.9")), run(800.0, spec()), run(2400.0, tuned)])
     assert "resnet50 Offline tuned: 3.00 times the untuned fp32 before it" in text
     assert "precision int8, batch 4  (tuned 2026-11-23, id e10d)" in text
-    assert "coldmark run resnet50 --scenario Offline --backend openvino --precision int8" in text
+    assert "used from now on by: coldmark run resnet50 --scenario Offline\n" in text
     alone = demo_text([run(500.0, spec(workload="dlrm-99.9")), run(2400.0, tuned)])
     assert "times" not in alone  # the untuned run was stopped: nothing to compare with

@@ -64,6 +64,7 @@ class Machine:
     noise: float = 0.01
     load: Callable[[float], float] = lambda t: 1.0
     fails: Callable[[Configuration], ColdmarkError | None] = lambda c: None
+    open_s: Callable[[Configuration], float] = lambda c: OPEN_S
     seed: int = 1
     now: float = 0.0
     open_now: int = 0
@@ -82,7 +83,7 @@ class Machine:
         self.now += seconds
 
     def open(self, found: Configuration, limit_s: float) -> Warm:
-        self.now += OPEN_S
+        self.now += self.open_s(found)
         if error := self.fails(found):
             raise error
         self.opened.append(found)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from coldmark.cli.options import parse_sets
-from coldmark.core.errors import ConfigError, RunError
+from coldmark.core.errors import EXIT_INVALID, ConfigError, RunError
 from coldmark.core.nouns import Precision, Scenario, Suite
 
 if TYPE_CHECKING:
@@ -44,8 +44,10 @@ def tune_suite(
         click.echo(json.dumps(suite_tuning_json(suite, lines), indent=2))
     else:
         click.echo(suite_tuning_text(suite, lines, template.budget_s))
-    if any(line.error for line in lines):
+    if any(line.error and not line.verdict for line in lines):
         sys.exit(RunError.exit_code)
+    if any(line.verdict for line in lines):
+        sys.exit(EXIT_INVALID)
 
 
 def _specs(flags: dict[str, Any], only: tuple[str, ...]) -> tuple[SuiteSpec, TuneSpec]:

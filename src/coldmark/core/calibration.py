@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from dataclasses import dataclass, field
 
 from coldmark.core.nouns import Precision
@@ -29,6 +31,13 @@ class Quantisation:
     overlap: str = ""  # the clause by which calibration samples may be scored on too
     kept: tuple[str, ...] = ()  # regular expressions: nodes that the workload leaves in floating point
     skipped: tuple[str, ...] = ()  # networks that it leaves so as a whole
+    official: bool = True  # of an official data set: whether its list is MLPerf's, as far as that is known
+
+    @property
+    def content(self) -> str:
+        """What the networks are and compute with; another one under the same id was made anew."""
+        said = json.dumps([self.networks, self.floating.value], sort_keys=True)
+        return hashlib.sha256(said.encode()).hexdigest()[:16]
 
     @property
     def dynamic(self) -> bool:

@@ -12,6 +12,10 @@ SCHEMA = 1
 """Version of the tuned file's JSON form."""
 
 
+UNSCORED = "asked for by --precision"
+"""How the accuracy of a precision is said to hold the gate that nobody can score."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Configuration:
     """What a search chooses among: a backend, its arithmetic, and the backend's own options."""

@@ -24,6 +24,8 @@ from coldmark.loadgen.progress import FILE_NAME, Phase, read_progress
 POLL_S = 0.2
 KILL_AFTER_S = 5.0
 CHILD_LOG = "child.log"
+WORDS_BYTES = 2000
+"""What is read of a log whose last line is wanted."""
 
 OnProgress = Callable[[Mapping[str, int]], None]
 
@@ -127,7 +129,19 @@ def _result(code: int, directory: Path) -> ChildResult:
         return ChildResult(State.parse(outcome["state"]), outcome)  # type: ignore[arg-type]
     except (OSError, ValueError, KeyError, TypeError):
         how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
-        return _failed(directory, f"the child died of {how}", f"its last words: {directory / CHILD_LOG}")
+        log = directory / CHILD_LOG
+        return _failed(directory, f"the child died of {how}{last_words(log)}", f"more of its words: {log}")
+
+
+def last_words(log: Path) -> str:
+    """`: ` and the last line of a log, cut short; empty where there is none."""
+    try:
+        with log.open("rb") as file:
+            file.seek(max(0, log.stat().st_size - WORDS_BYTES))
+            lines = file.read(WORDS_BYTES).decode("utf-8", "replace").strip().splitlines()
+    except OSError:
+        return ""
+    return f": {lines[-1][:200]}" if lines else ""
 
 
 def _failed(directory: Path, message: str, hint: str) -> ChildResult:

@@ -237,8 +237,7 @@ def _tuned_lines(tuned: RunRecord, untuned: RunRecord) -> list[str]:
         f"{spec.workload} {spec.scenario} tuned: {factor} the untuned {untuned.spec.precision} before it",
         *([f"  quantised  {quantised_text(tuned.quantised)}"] if tuned.quantised else []),
         f"  tuned      {tuned_text(spec)}",
-        f"  used from now on by: coldmark run {spec.workload} --scenario {spec.scenario} "
-        f"--backend {spec.backend} --precision {spec.precision}",
+        f"  used from now on by: coldmark run {spec.workload} --scenario {spec.scenario}",
         "",
     ]
 

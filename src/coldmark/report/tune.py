@@ -8,7 +8,7 @@ from typing import Any
 
 from coldmark.core.codec import to_plain
 from coldmark.core.errors import ColdmarkError
-from coldmark.core.nouns import Measurement
+from coldmark.core.nouns import Measurement, Provenance
 from coldmark.core.server_rate import ServerRate
 from coldmark.core.tuned import Trial, TunedRecord, command
 from coldmark.report.text import number, table
@@ -24,11 +24,12 @@ MARKS = {"tie": " tie", "default": " default is faster"}
 
 
 def value_text(found: Measurement | None) -> str:
-    """`1 234 samples/s (1 200 to 1 268)`; latencies in milliseconds."""
+    """`1 234 samples/s (1 200 to 1 268)`; latencies in milliseconds; what no run measured is `played`."""
     if found is None:
         return "-"
     scale, unit = (1e3, "ms") if found.unit == "s" else (1.0, found.unit)
     text = f"{number(found.value * scale)} {unit}".rstrip()
+    text += " played" if found.provenance is Provenance.SIMULATED else ""
     if found.low is None or found.high is None:
         return text
     return f"{text} ({number(found.low * scale)} to {number(found.high * scale)})"

@@ -7,13 +7,14 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from coldmark.core.codec import to_plain
+from coldmark.core.nouns import Scenario
 from coldmark.core.suite import SuiteEntry, SuiteSpec
 from coldmark.core.tuned import TunedRecord
 from coldmark.report.suite import clock
-from coldmark.report.text import table
+from coldmark.report.text import number, table
 from coldmark.report.tune import ratio_text, value_text
 
-HEAD = ("benchmark", "scenario", "default", "tuned", "ratio", "outcome", "configuration")
+HEAD = ("benchmark", "scenario", "default", "tuned", "ratio", "outcome", "Server rate", "configuration")
 
 
 class Line(Protocol):
@@ -32,6 +33,8 @@ class Line(Protocol):
 def suite_tuning_text(suite: SuiteSpec, lines: Sequence[Line], budget_s: float) -> str:
     """The whole screen."""
     head = f"{suite.suite} suite, {suite.model}, rules of {suite.round}; measured here"
+    if any(line.record and line.record.key.scenario is Scenario.SERVER for line in lines):
+        head += "; of Server, service times that were measured are played, and the rate is through LoadGen"
     return "\n".join([head, "", tuning_table(lines), "", tuning_foot(lines, budget_s)])
 
 
@@ -61,22 +64,35 @@ def line_text(line: Line) -> str:
         return f"{line.entry.name}: {line.error or 'to be tuned'}"
     record = line.record
     before = ", tuned before" if line.was_there else ""
-    return f"{line.entry.name}: {ratio_text(record.ratio)} {record.outcome}, {record.best.name}{before}"
+    rate = f", rate: {found}" if (found := _rate(record)) else ""
+    return f"{line.entry.name}: {ratio_text(record.ratio)} {record.outcome}, {record.best.name}{rate}{before}"
 
 
 def _cells(line: Line, doing: str) -> list[str]:
     head = [line.entry.benchmark, line.entry.scenario.value]
     record = line.record
     if record is None:
-        return [*head, line.error.partition("\n")[0] or doing or "to be tuned", "", "", "", ""]
+        return [*head, line.error.partition("\n")[0] or doing or "to be tuned", "", "", "", "", ""]
     return [
         *head,
         value_text(record.default_value),
         value_text(record.value),
         ratio_text(record.ratio),
         record.outcome + (", before" if line.was_there else ""),
+        _rate(record),
         record.best.name,
     ]
+
+
+def _rate(record: TunedRecord) -> str:
+    """The rate that a Server run will ask for, or why there is none."""
+    if record.key.scenario is not Scenario.SERVER:
+        return ""
+    if record.server is None:
+        return "not found: coldmark tune --show " + record.id
+    if not record.server.reachable:
+        return f"none holds {record.server.bound_ms:g} ms"
+    return f"{number(record.server.rate_qps)} queries/s, {record.server.margin:.1%} below its limit"
 
 
 def suite_tuning_json(suite: SuiteSpec, lines: Sequence[Line]) -> dict[str, Any]:

@@ -13,7 +13,13 @@ from coldmark.core.errors import ConfigError, DataError
 from coldmark.core.nouns import Precision
 from coldmark.core.record import RunSpec
 from coldmark.core.sut import Model, Network, Pipeline
-from coldmark.store.calibrations import find_calibration, list_calibrations, network_file, read_calibration
+from coldmark.store.calibrations import (
+    find_calibration,
+    list_calibrations,
+    network_file,
+    present,
+    read_calibration,
+)
 from coldmark.store.rundir import sha256
 from coldmark.workloads.task import Task, gate_ratio
 
@@ -23,6 +29,7 @@ class CalibrationOptions:
     """`--set calibration.KEY=VALUE`, with `--precision int8`."""
 
     id: str = ""  # which calibration to run; empty: the one of this workload, model and backend
+    content: str = ""  # what its networks must be, as a run notes it; empty: whatever lies there
 
 
 def network_paths(model: Model | Pipeline) -> dict[str, Path]:
@@ -88,11 +95,26 @@ def with_calibration(task: Task, spec: RunSpec, options: CalibrationOptions, cac
             where="--precision int8",
             hint=f"--precision {instead}, or calibrate in another way: {command(spec)} --method NAME",
         )
+    if options.content not in ("", found.quantisation.content):
+        raise ConfigError(
+            f"calibration {found.id} was made anew since this began, and its networks are others now",
+            where="--set calibration.content",
+            hint="start a new run",
+        )
     files = {name: network_file(cache, found.id, name) for name in found.quantisation.networks}
     doubts = task.warnings + tuple(_doubts(found, task, spec))
+    official = task.official and found.quantisation.official
+    if official is not task.official:
+        doubts += (f"calibration {found.id} is of a list that is none of MLPerf's for this data set",)
     if found.quantisation.overlap:
         doubts += (f"calibrated on samples that are scored on too, as {found.quantisation.overlap}",)
-    return replace(task, model=replaced(task.model, files), quantised=found.quantisation, warnings=doubts)
+    return replace(
+        task,
+        model=replaced(task.model, files),
+        quantised=found.quantisation,
+        warnings=doubts,
+        official=official,
+    )
 
 
 def _doubts(found: Calibration, task: Task, spec: RunSpec) -> Iterator[str]:
@@ -132,9 +154,8 @@ def _matching(task: Task, spec: RunSpec, models: Mapping[str, str], cache: Path)
             where="--precision int8",
             hint=f"make one: {command(spec)}",
         )
-    found = read_calibration(cache, max(fits)[-1])
-    assert found is not None
-    return found
+    newest = max(fits)[-1]
+    return present(read_calibration(cache, newest), newest)
 
 
 def command(spec: RunSpec) -> str:

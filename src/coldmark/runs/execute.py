@@ -7,7 +7,7 @@ import platform
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -22,6 +22,7 @@ from coldmark.core.record import RunRecord, RunSpec
 from coldmark.loadgen.child import OUTCOME
 from coldmark.loadgen.progress import Phase
 from coldmark.loadgen.supervise import ChildResult, OnProgress, supervise
+from coldmark.runs.calibrated import CalibrationOptions
 from coldmark.runs.doom import watch_for
 from coldmark.runs.resolve import Plan, open_task, refusal, resolve
 from coldmark.runs.telemetry.sample import OnSampler, Sampling, find_sensors, sampled
@@ -73,7 +74,7 @@ def execute(
         check(plan)  # refuses what cannot be meant before anything is written
     cache = cache_dir()
     task = open_task(plan, cache)
-    plan = _pinned(plan, task)
+    plan = pinned(plan, task)
     sensors = _sensors(plan)
     held = RunDir.create(root, new_run_id(f"{spec.workload}-{spec.scenario.slug}"))
     try:
@@ -113,15 +114,17 @@ def resume(path: Path, *, on_tick: OnTick | None = None) -> RunRecord:
         held.release()
 
 
-def _pinned(plan: Plan, task: Task) -> Plan:
-    """The plan with its calibration by id: every process of this run opens the same one."""
+def pinned(plan: Plan, task: Task) -> Plan:
+    """The plan with its calibration by id and content: every process of this run opens the same one.
+
+    So does whoever resumes or audits it, or is told that it was made anew meanwhile.
+    """
     if task.quantised is None:
         return plan
-    options = {**plan.spec.options, "calibration.id": task.quantised.id}
+    calibration = CalibrationOptions(id=task.quantised.id, content=task.quantised.content)
+    options = {f"calibration.{key}": value for key, value in asdict(calibration).items()}
     return replace(
-        plan,
-        spec=replace(plan.spec, options=options),
-        calibration=replace(plan.calibration, id=task.quantised.id),
+        plan, spec=replace(plan.spec, options=plan.spec.options | options), calibration=calibration
     )
 
 

@@ -17,7 +17,7 @@ from coldmark.core.nouns import State
 from coldmark.core.record import RunRecord, RunSpec
 from coldmark.core.suite import SuiteEntry, SuiteRecord, SuiteSpec
 from coldmark.rules.book import RuleBook, load_book, load_length
-from coldmark.runs.execute import OnTick, execute, resume, software_versions
+from coldmark.runs.execute import OnTick, execute, pinned, resume, software_versions
 from coldmark.runs.resolve import Plan, open_task, resolve
 from coldmark.runs.tuned import with_tuned
 from coldmark.store.rundir import read_record
@@ -152,6 +152,28 @@ def planned(spec: SuiteSpec, root: Path) -> Planned:
     )
 
 
+def _opened(suite: Planned) -> Planned:
+    """Every task once: a missing file is known before an hour of work, and each calibration is fixed.
+
+    Where 99 % and 99.9 % have calibrations of their own they are different work. Raises DataError, or
+    ConfigError with all that is missing.
+    """
+    plans, missing = {}, []
+    for name, plan in suite.plans.items():
+        try:
+            plans[name] = pinned(plan, open_task(plan, cache_dir()))
+        except ConfigError as error:
+            missing.append(error)
+    if len(missing) == 1:
+        raise missing[0]
+    if missing:
+        said = dict.fromkeys(f"{e.message} ({e.hint})" if e.hint else e.message for e in missing)
+        raise ConfigError(
+            "; ".join(said), where="coldmark suite", hint="or leave those out: --only names the others"
+        )
+    return replace(suite, plans=plans)
+
+
 def plan_suite(spec: SuiteSpec, root: Path, name: str) -> list[Line]:
     """What the suite would run and what of it is done. Raises ConfigError before anything is written."""
     suite = planned(spec, root)
@@ -178,13 +200,25 @@ def _line(root: Path, entry: SuiteEntry, suite: Planned) -> Line:
         for other in plans.values()
         if other.spec.scenario is entry.scenario and stricter(other, plans[entry.name])
     ]
+    record = _record(root, entry.run_id)
     return Line(
         entry=entry,
-        record=_record(root, entry.run_id),
+        record=record,
         least_s=least_s(plans[entry.name]),
         may_serve=serves[0] if serves else "",
-        unused=suite.unused[entry.name],
+        unused=suite.unused[entry.name] or _since(record, plans[entry.name]),
     )
+
+
+def _since(record: RunRecord | None, plan: Plan) -> str:
+    """That a finished run was made before what is tuned now."""
+    tuned = plan.spec.tuned
+    if tuned is None or record is None or record.state is not State.COMPLETE:
+        return ""
+    was = record.spec.tuned
+    if was and (was.id, was.when) == (tuned.id, tuned.when):
+        return ""
+    return f"tuned {tuned.when[:16]}, after its run (id {tuned.id}): --again runs it so"
 
 
 def _record(root: Path, run_id: str) -> RunRecord | None:
@@ -211,8 +245,14 @@ def stricter(high: Plan, low: Plan) -> bool:
         high.workload.file == low.workload.file
         and a.accuracy.ratio > b.accuracy.ratio
         and same == b
-        and replace(high.spec, workload=low.spec.workload) == low.spec
+        and _settings(replace(high.spec, workload=low.spec.workload)) == _settings(low.spec)
     )
+
+
+def _settings(spec: RunSpec) -> RunSpec:
+    """A spec without which tuning its settings are from."""
+    used = spec.tuned
+    return replace(spec, tuned=replace(used, id="", when="", expected_qps=None)) if used else spec
 
 
 def run_suite(
@@ -231,10 +271,8 @@ def run_suite(
     `retry` runs again what came out INVALID. Raises Interrupted when the user stops it,
     ConfigError or DataError before anything is run.
     """
-    suite = planned(spec, root)
+    suite = _opened(planned(spec, root))
     entries = suite.entries
-    for plan in suite.plans.values():
-        open_task(plan, cache_dir())  # a missing file is known before an hour of work
     with held_suite(root, name):
         state = _State(spec, root, name, suite, again=again, retry=retry)
         for at, entry in enumerate(entries):
@@ -255,6 +293,7 @@ class _State:
         self, spec: SuiteSpec, root: Path, name: str, suite: Planned, *, again: bool, retry: bool
     ) -> None:
         self._root, self._suite, self._plans, self._retry = root, suite, suite.plans, retry
+        self._given = spec.given
         begun = None if again else read_suite(root, name)
         if begun:
             _same(begun, spec, name)
@@ -269,6 +308,8 @@ class _State:
         plan = self._plans[entry.name]
         have = self._entries.get(entry.name, entry)
         record = _record(self._root, have.run_id)
+        if record and not self._as_asked(record, plan):
+            record = None  # it ran in another precision or on another backend, as tuned then
         if record and record.state in SETTLED and record.software == software_versions(plan):
             if record.verdict == "VALID" or not self._retry:
                 return
@@ -285,6 +326,10 @@ class _State:
         except ColdmarkError as error:
             self._put(replace(self._entries.get(entry.name, entry), error=str(error)))
 
+    def _as_asked(self, record: RunRecord, plan: Plan) -> bool:
+        """Whether a run has the backend and precision that were asked for, where any were."""
+        return all(getattr(record.spec, name) == getattr(plan.spec, name) for name in self._given)
+
     def _serving(self, plan: Plan) -> SuiteEntry | None:
         """The entry of a stricter benchmark whose run is VALID and meets its own accuracy target."""
         for name, other in self._plans.items():
@@ -298,6 +343,7 @@ class _State:
                 and record.accuracy
                 and record.accuracy.passed
                 and record.verdict == "VALID"
+                and self._as_asked(record, other)
             ):
                 return entry
         return None

@@ -18,7 +18,7 @@ from coldmark.core.errors import ColdmarkError
 from coldmark.core.nouns import Length
 from coldmark.core.record import RunSpec
 from coldmark.core.server_rate import ServerRate
-from coldmark.core.tuned import Machine, TunedRecord, TunedUse, command
+from coldmark.core.tuned import UNSCORED, Machine, TunedRecord, TunedUse, command
 from coldmark.runs.calibrated import digests, network_paths
 from coldmark.runs.execute import version_changes
 from coldmark.runs.resolve import open_task, option_groups, resolve
@@ -79,8 +79,8 @@ def with_tuned(spec: RunSpec, root: Path, given: Collection[str]) -> tuple[RunSp
 
     `given` names what the user asked for (`backend`, `precision`): that is never replaced, nor is any option
     in the spec. What was tuned with another model or other software is not used, nor what was tuned with
-    flags that this run lacks. Raises nothing: a store that cannot be read is said, and the run goes on
-    without it.
+    options of a backend that this run lacks, nor in a precision that nobody can score and this run does not
+    ask for. Raises nothing: a store that cannot be read is said, and the run goes on without it.
     """
     found, said = [], ""
     for record in list_tuned(root):
@@ -88,7 +88,7 @@ def with_tuned(spec: RunSpec, root: Path, given: Collection[str]) -> tuple[RunSp
             said = f"not used: {record.message} ({record.where})"
         elif not _is_for(record, spec, given):
             continue
-        elif missing := _missing_flags(record, spec):
+        elif missing := _missing_flags(record, spec, given):
             flags = ", ".join(missing)
             said = f"not used, tuned with {flags} (id {record.id}): {command('run', record.key)}"
         else:
@@ -151,14 +151,16 @@ def _no_flag_differs(record: TunedRecord, spec: RunSpec) -> bool:
     return all(_equal(own[k], v) for k, v in _flags(record).items() if k in own)
 
 
-def _missing_flags(record: TunedRecord, spec: RunSpec) -> list[str]:
-    """Flags it was tuned with that this run is not given, as they are typed."""
-    has = {"backend": spec.backend, "precision": spec.precision.value, **_own(spec, record)}
-    return [
-        f"--{k} {v}" if k in ("backend", "precision") else f"--set {k}={v}"
-        for k, v in _flags(record).items()
-        if k not in has or not _equal(has[k], v)
-    ]
+def _missing_flags(record: TunedRecord, spec: RunSpec, given: Collection[str]) -> list[str]:
+    """Flags it was tuned with that this run must be given to use it, as they are typed.
+
+    A backend or a precision that the search was kept to is what was found, as any that it chose.
+    """
+    own, flags = _own(spec, record), _flags(record)
+    missing = [f"--set {k}={v}" for k, v in flags.items() if k.startswith("backend.") and k not in own]
+    if record.accuracy.startswith(UNSCORED) and "precision" not in given:
+        missing.append(f"--precision {record.best.precision.value}")
+    return missing
 
 
 def change(record: TunedRecord, spec: RunSpec) -> str:
@@ -194,7 +196,8 @@ def _score(record: TunedRecord) -> float:
 def _applied(record: TunedRecord, spec: RunSpec) -> RunSpec:
     """The record's settings below what the user set."""
     own = _own(spec, record)
-    then = record.best.options
+    fixed = {k: v for k, v in _flags(record).items() if k.startswith("backend.")}
+    then = fixed | record.best.options
     as_tuned = all(_equal(v, then.get(k)) for k, v in own.items())  # else its rates are another's
     settings: dict[str, Any] = {k: v for k, v in record.best.options.items() if k not in own}
     return replace(

@@ -6,13 +6,13 @@ every file: what was damaged or edited since is refused.
 
 from __future__ import annotations
 
-import glob
 import hashlib
 import os
 import platform
+import re
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import mkdtemp
@@ -54,13 +54,14 @@ def workplace(cache: Path) -> Iterator[Path]:
 
     What a process of this machine left that was killed is removed: both stand in the name.
     """
-    root, own = cache / FOLDER, f".making-{platform.node()}-"
+    root, own = cache / FOLDER, f".making-{platform.node()}"
+    form = re.compile(rf"{re.escape(own)}\.(\d+)\.\w+")
     try:
         root.mkdir(parents=True, exist_ok=True)
-        for left in root.glob(f"{glob.escape(own)}*"):
-            if not _is_alive(left.name.removeprefix(own).partition("-")[0]):
+        for left in root.iterdir():
+            if (found := form.fullmatch(left.name)) and not psutil.pid_exists(int(found[1])):
                 shutil.rmtree(left, ignore_errors=True)
-        path = Path(mkdtemp(prefix=f"{own}{os.getpid()}-", dir=root))
+        path = Path(mkdtemp(prefix=f"{own}.{os.getpid()}.", dir=root))
     except OSError as error:
         raise _unwritable(root, error) from None
     try:
@@ -69,10 +70,6 @@ def workplace(cache: Path) -> Iterator[Path]:
         raise _unwritable(root, error) from None
     finally:
         shutil.rmtree(path, ignore_errors=True)
-
-
-def _is_alive(pid: str) -> bool:
-    return pid.isdecimal() and psutil.pid_exists(int(pid))
 
 
 def _unwritable(root: Path, error: OSError) -> DataError:
@@ -86,7 +83,7 @@ def _unwritable(root: Path, error: OSError) -> DataError:
 def keep(cache: Path, calibration: Calibration, files: Mapping[str, Path]) -> Path:
     """Move the files of a calibration to their place, under its id. Returns the folder."""
     final = calibration_dir(cache, calibration.id)
-    aside = final.with_name(f".{os.getpid()}.{final.name}")
+    aside, old = (final.with_name(f".{os.getpid()}.{what}.{final.name}") for what in ("new", "old"))
     shutil.rmtree(aside, ignore_errors=True)
     try:
         aside.mkdir(parents=True)
@@ -94,12 +91,14 @@ def keep(cache: Path, calibration: Calibration, files: Mapping[str, Path]) -> Pa
             file.replace(aside / f"{network}.onnx")
         sealed = _Sealed(calibration=calibration, sha256=_digest(calibration))
         write_whole(aside / MANIFEST, dump_json(sealed))
-        shutil.rmtree(final, ignore_errors=True)
+        with suppress(FileNotFoundError):
+            final.rename(old)
         aside.rename(final)
     except OSError as error:
         raise DataError(f"cannot write: {error.strerror or error}", where=str(final)) from None
     finally:
         shutil.rmtree(aside, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
     return final
 
 
@@ -126,8 +125,17 @@ def find_calibration(cache: Path, id_: str) -> Calibration:
     if len(near) != 1:
         hint = f"could be: {', '.join(near[:5])}" if near and id_ else did_you_mean(id_, names)
         raise ConfigError(f"no calibration {id_!r}", where="calibration.id", hint=hint)
-    found = read_calibration(cache, near[0])
-    assert found is not None
+    return present(read_calibration(cache, near[0]), near[0])
+
+
+def present(found: Calibration | None, id_: str) -> Calibration:
+    """A calibration that was there a moment ago. Raises ConfigError where it is gone."""
+    if found is None:
+        raise ConfigError(
+            f"calibration {id_} was there and is gone",
+            where="calibration.id",
+            hint="it is being made: try again",
+        )
     return found
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from pathlib import Path
 
 from coldmark.core.codec import dump_json, from_plain, read_json, to_plain
@@ -26,15 +27,25 @@ def tuned_id(key: TunedKey) -> str:
 
 def write_tuned(root: Path, record: TunedRecord) -> Path:
     """Write a record, whole or not at all; it replaces the one of the same key. Raises DataError."""
-    path = root / FOLDER / f"{record.id}.json"
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise DataError(
-            f"cannot write here: {error.strerror}", where=str(root), hint="choose another with --runs-dir"
-        ) from None
+    path = ready(root) / f"{record.id}.json"
     write_whole(path, dump_json(record))
     return path
+
+
+def ready(root: Path) -> Path:
+    """The folder of the records, made and writable. Raises DataError."""
+    folder, why = root / FOLDER, ""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        why = error.strerror or str(error)
+    else:
+        why = "" if os.access(folder, os.W_OK | os.X_OK) else "no permission"
+    if why:
+        raise DataError(
+            f"cannot write here: {why}", where=str(folder), hint="choose another with --runs-dir"
+        ) from None
+    return folder
 
 
 def list_tuned(root: Path) -> list[TunedRecord | ColdmarkError]:

@@ -127,8 +127,13 @@ def measurement_readme(record: RunRecord) -> str:
 
 
 def command(record: RunRecord) -> str:
-    """The command line of a run, without the paths of the machine it ran on."""
-    spec = record.spec
+    """The command line of a run, without the paths of the machine it ran on.
+
+    In INT8 after the one that makes the model: its id is this machine's, and named nowhere else.
+    """
+    spec, used = record.spec, record.quantised
+    own = {k: v for k, v in spec.options.items() if k not in ("calibration.id", "calibration.content")}
+    data = {k: v for k, v in own.items() if k.startswith(("model.", "data.", "vocab.", "calibration."))}
     model = spec.model if spec.model in ("mini", "full", "official") else "MODEL.onnx"
     words = [
         "coldmark", "run", spec.workload, "--suite", spec.suite.value, "--scenario", spec.scenario.value,
@@ -137,9 +142,16 @@ def command(record: RunRecord) -> str:
     ]  # fmt: skip
     if spec.target_qps is not None:
         words += ["--target-qps", f"{spec.target_qps:g}"]
-    for key, value in spec.options.items():
-        words += ["--set", f"{key}={'PATH' if f'.{key}'.endswith(PATH_ENDS) else value}"]
-    return " ".join(words)
+    made = ["coldmark", "calibrate", spec.workload, "--model", model, "--backend", spec.backend]
+    first = " ".join([*made, "--method", used.method, *_sets(data)]) + "\n" if used else ""
+    return first + " ".join([*words, *_sets(own)])
+
+
+def _sets(options: Mapping[str, str]) -> list[str]:
+    found = []
+    for key, value in options.items():
+        found += ["--set", f"{key}={'PATH' if f'.{key}'.endswith(PATH_ENDS) else value}"]
+    return found
 
 
 def code_readme(model: str, commands: list[str], software: Mapping[str, str]) -> str:

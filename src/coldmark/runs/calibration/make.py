@@ -81,7 +81,9 @@ def calibrate(spec: CalibrateSpec, cache: Path, say: Say) -> tuple[Calibration, 
     Raises ConfigError, SetupError or DataError; then, or when interrupted, nothing is kept.
     """
     asked = _asked(spec, cache, say)
-    if not spec.again and (there := read_calibration(cache, asked.id)) is not None:
+    there = None if spec.again else read_calibration(cache, asked.id)
+    if there is not None and there.front[0].passed is not False:
+        # Where FP32 itself failed the labels may have been put right since: they are not part of the id.
         return there, True
     started = time.monotonic()
     with workplace(cache) as place:
@@ -197,6 +199,7 @@ def _noted(asked: _Asked, found: Found, used: int, seconds: float) -> Calibratio
             overlap=asked.calibration.overlap,
             kept=asked.recipe.keep,
             skipped=asked.recipe.skip,
+            official=asked.calibration.official or not asked.task.official,
         )
     return Calibration(
         id=asked.id,

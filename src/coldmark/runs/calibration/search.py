@@ -208,7 +208,13 @@ class Search:
             return
         start = max(failed, key=lambda c: (c.speed is not None, c.accuracy or 0.0, c.speed or 0.0))
         self.say(f"{start.name}: ranking layers")
-        order = self._worst_first(start)
+        try:
+            order = self._worst_first(start)
+        except Interrupted:
+            raise
+        except Exception as error:  # noqa: BLE001 - the runtime's edge: what was found so far stands
+            self.say(f"{start.name}: layers cannot be ranked: {_short(error)}")
+            return
         wrong, right, count, tries = 0, None, 1, 0
         while tries < TRIES and 0 < count < len(order):
             found = self._try(start.method, grouped(order[:count]))

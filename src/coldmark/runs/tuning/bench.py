@@ -22,6 +22,7 @@ from coldmark.core.codec import dump_json
 from coldmark.core.errors import BackendError, ColdmarkError, RunError
 from coldmark.core.record import RunSpec
 from coldmark.core.tuned import Configuration
+from coldmark.loadgen.supervise import last_words
 from coldmark.runs.execute import child_environment
 from coldmark.runs.tuning.child import TuneJob
 from coldmark.runs.tuning.search import Infeasible, Reading, TooLarge, TooSlow
@@ -49,7 +50,7 @@ class Bench:
         self._folder = tempfile.TemporaryDirectory(prefix="coldmark-tune-")
         folder = Path(self._folder.name)
         (folder / "job.json").write_text(dump_json(TuneJob(spec=spec, cache=room.cache)), encoding="utf-8")
-        self._log = (folder / "child.log").open("w+b")
+        self._log = (folder / "child.log").open("wb")
         self._process = subprocess.Popen(
             [sys.executable, "-m", "coldmark.runs.tuning.child", str(folder / "job.json")],
             stdin=subprocess.PIPE,
@@ -134,12 +135,7 @@ class Bench:
             return RunError("the child closed its pipe")
         how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
         out_of_memory = " (out of memory?)" if code == -signal.SIGKILL else ""
-        return BackendError(f"the child died of {how}{out_of_memory}{self._last_words()}")
-
-    def _last_words(self) -> str:
-        self._log.seek(max(0, self._log.seek(0, os.SEEK_END) - 2000))
-        lines = self._log.read().decode("utf-8", "replace").strip().splitlines()
-        return f": {lines[-1][:200]}" if lines else ""
+        return BackendError(f"the child died of {how}{out_of_memory}{last_words(Path(self._log.name))}")
 
     def close(self) -> None:
         """End the child. May be called twice."""

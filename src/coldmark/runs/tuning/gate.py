@@ -13,6 +13,7 @@ from typing import Any
 from coldmark.core.codec import dump_json, read_json
 from coldmark.core.errors import ColdmarkError, DataError, Interrupted
 from coldmark.core.nouns import Precision, Scenario
+from coldmark.core.tuned import UNSCORED
 from coldmark.runs.calibrated import demanded_ratio
 from coldmark.runs.execute import software_versions
 from coldmark.runs.resolve import Plan, open_task, option_groups, refusal, resolve
@@ -81,7 +82,7 @@ class Gates:
         why = refusal(self.plan, self.task) or "its calibration could not be judged"
         if self.asked is not precision:
             return f"its accuracy cannot be scored ({why}); all the same: --precision {precision.value}"
-        self.how[name] = f"asked for by --precision; accuracy cannot be scored: {why}"
+        self.how[name] = f"{UNSCORED}; accuracy cannot be scored: {why}"
         return ""
 
     def _scored(self, name: str, backend: str) -> str:

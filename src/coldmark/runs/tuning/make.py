@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 
 from coldmark.core.errors import ColdmarkError, ConfigError, Interrupted
-from coldmark.core.nouns import Finding, Precision, Scenario, Severity
+from coldmark.core.nouns import Finding, Measurement, Precision, Provenance, Scenario, Severity
 from coldmark.core.record import RunSpec
 from coldmark.core.server_rate import ServerTrial
 from coldmark.core.tuned import Trial, TunedKey, TunedRecord
@@ -24,7 +24,7 @@ from coldmark.runs.tuning.gate import Gates
 from coldmark.runs.tuning.search import Effort, Found, NothingHolds, OnTrial, Search, World
 from coldmark.runs.tuning.server_rate import find_server_rate
 from coldmark.runs.tuning.space import Space, build_space
-from coldmark.store.tuned import tuned_id, write_tuned
+from coldmark.store.tuned import ready, tuned_id, write_tuned
 from coldmark.workloads.cache import cache_dir
 from coldmark.workloads.task import Task
 
@@ -143,6 +143,7 @@ def tune(
     planned: TunePlan, root: Path, *, on_trial: OnTrial | None = None, on_say: OnSay | None = None
 ) -> tuple[TunedRecord, Path]:
     """Search, and keep the best. Raises NoneHolds, ConfigError, RunError, or what the default ended with."""
+    ready(root)  # known before minutes of work
     spec, plan = planned.spec, planned.plan
     server = plan.spec.scenario is Scenario.SERVER
     share = 1 - RATE_SHARE if server else 1.0
@@ -171,7 +172,7 @@ def tune(
             record = _with_rate(planned, record, on_say)
     except NothingHolds as nothing:
         raise NoneHolds(nothing.reasons, nothing.trials) from None
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, Interrupted):
         raise Interrupted(
             "stopped by the user", hint="nothing was kept; what was tuned before still holds"
         ) from None
@@ -181,7 +182,7 @@ def tune(
 def _with_rate(planned: TunePlan, record: TunedRecord, on_say: OnSay | None) -> TunedRecord:
     """With the highest rate of the best configuration that is sure to be VALID, by LoadGen itself."""
     best, run, started = record.best, planned.plan.spec, time.monotonic()
-    options = {k: v for k, v in run.options.items() if not _is_backends(k, planned.plan)} | best.options
+    options = _others(planned) | best.options
     what = replace(run, backend=best.backend, precision=best.precision, options=options)
 
     def say(trial: ServerTrial) -> None:
@@ -224,14 +225,23 @@ UNITS = {Scenario.OFFLINE: "samples/s", Scenario.SERVER: "queries/s"}
 
 def _opener(planned: TunePlan) -> Opener:
     spec = planned.plan.spec
-    groups = option_groups(spec.options, spec.workload, spec.backend)
-    backend = {*groups["backend"], *(f"backend.{k}" for k in groups["backend"])}
     return Opener(
         spec=spec,
         room=Room(cache=str(cache_dir()), memory_bytes=planned.memory_bytes),
         latency=spec.scenario not in UNITS,
-        others={k: v for k, v in spec.options.items() if k not in backend},
+        others=_others(planned),
     )
+
+
+def _others(planned: TunePlan) -> dict[str, str]:
+    """The options that were given, those of the backend too: not all of them are searched in each scenario.
+
+    They stand under their full names, as those of a configuration do.
+    """
+    spec = planned.plan.spec
+    given = option_groups(spec.options, spec.workload, spec.backend)["backend"]
+    other = {k: v for k, v in spec.options.items() if not _is_backends(k, planned.plan)}
+    return other | {f"backend.{k}": v for k, v in given.items()}
 
 
 def _record(planned: TunePlan, found: Found, load: tuple[float, ...]) -> TunedRecord:
@@ -245,6 +255,9 @@ def _record(planned: TunePlan, found: Found, load: tuple[float, ...]) -> TunedRe
         own = resolve(replace(used, options=options))
         software = software_versions(own) | software
         model = model_sha256(open_task(own, cache_dir()))
+    value, default_value = found.value, found.default_value
+    if plan.spec.scenario is Scenario.SERVER:
+        value, default_value = _played(value), default_value and _played(default_value)
     return TunedRecord(
         id=tuned_id(planned.key),
         key=planned.key,
@@ -252,9 +265,9 @@ def _record(planned: TunePlan, found: Found, load: tuple[float, ...]) -> TunedRe
         software=software,
         best=best,
         outcome=found.outcome,
-        value=found.value,
+        value=value,
         default=planned.space.default,
-        default_value=found.default_value,
+        default_value=default_value,
         ratio=found.ratio,
         accuracy=planned.accuracy.get(f"{best.backend} {best.precision.value}", ""),
         expected_qps=found.value.value if plan.spec.scenario is Scenario.OFFLINE else None,
@@ -267,6 +280,12 @@ def _record(planned: TunePlan, found: Found, load: tuple[float, ...]) -> TunedRe
         when=datetime.now(UTC).isoformat(timespec="seconds"),
         load_average=tuple(load),
     )
+
+
+def _played(found: Measurement) -> Measurement:
+    """A Server value of the search: no LoadGen measured it."""
+    method = f"measured service times played through a queue; {found.method}"
+    return replace(found, provenance=Provenance.SIMULATED, method=method)
 
 
 def _is_backends(key: str, plan: Plan) -> bool:

@@ -313,14 +313,16 @@ class Search:
         # Where all were given up, the best of them shows how far the default leads.
         leaders = [t for t in ranked if t.state == "complete"][:LEADERS] or ranked[:1]
         opened: list[tuple[Trial, Open]] = [(default, bench)] if default.value is not None else []
-        taken = bench.peak_rss_bytes
+        taken, left_s = bench.peak_rss_bytes, self.effort.budget_s - self._elapsed()
         try:
             for leader in leaders:
-                # All are open together. One at least is, as one was during the search.
-                more = taken + leader.peak_rss_bytes
-                if leader is not leaders[0] and more > (self.effort.memory_bytes or more):
+                # All are open together. One at least is, as one was during the search. To open it and to read
+                # it in turns takes at least what its trial did.
+                more, cost_s = taken + leader.peak_rss_bytes, leader.ended_s - leader.started_s
+                room = more <= (self.effort.memory_bytes or more) and cost_s <= left_s
+                if leader is not leaders[0] and not room:
                     continue
-                taken = more
+                taken, left_s = more, left_s - cost_s
                 try:
                     opened.append((leader, self.world.open(leader.configuration, self._limit_s)))
                 except ColdmarkError as error:

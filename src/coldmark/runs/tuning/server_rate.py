@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from coldmark.core.codec import from_plain, read_json
-from coldmark.core.errors import ConfigError
+from coldmark.core.errors import ColdmarkError, ConfigError, Interrupted
 from coldmark.core.nouns import Length, Mode, Scenario
 from coldmark.core.record import RunSpec
 from coldmark.core.server_rate import ServerRate
@@ -22,7 +22,7 @@ from coldmark.core.settings import SourcedSettings
 from coldmark.loadgen.child import OUTCOME
 from coldmark.loadgen.log import DETAIL, parse_detail
 from coldmark.rules.book import load_length
-from coldmark.runs.execute import run_child
+from coldmark.runs.execute import pinned, run_child
 from coldmark.runs.resolve import Plan, base_settings, open_task, resolve
 from coldmark.runs.tuning.rate_search import Goal, Observed, OnTrial, play, search
 from coldmark.runs.worker import SERVICE, TIMES, Job
@@ -83,9 +83,10 @@ class Trials:
 
     def __init__(self, plan: Plan, folder: Path) -> None:
         options = {"harness.bare_s": str(BARE_S), **plan.spec.options}
-        self._plan = resolve(replace(plan.spec, options=options, target_qps=None))
+        own = resolve(replace(plan.spec, options=options, target_qps=None))
+        task = open_task(own, cache_dir())
+        self._plan = pinned(own, task)
         self._folder = folder
-        task = open_task(self._plan, cache_dir())
         self._settings = base_settings(self._plan, task, Mode.PERFORMANCE)
         s, book = self._settings.settings, plan.rule.book
         short = replace(plan, spec=replace(plan.spec, length=Length.SHORT), length=load_length(Length.SHORT))
@@ -150,7 +151,13 @@ class Trials:
             trial=True,
             measure_service=measure_service,
         )
-        run_child(self._plan, job, folder, on_tick=None, path=folder)
+        try:
+            run_child(self._plan, job, folder, on_tick=None, path=folder)
+        except Interrupted:
+            raise
+        except ColdmarkError as error:
+            # Nothing of a trial can be resumed, and where nothing is kept its folder is gone by then.
+            raise type(error)(error.message, where=error.where or f"Server rate, {name}") from None
         return folder
 
     def _percentile_s(self, folder: Path) -> float:

@@ -20,8 +20,9 @@ from coldmark.workloads.task import Task
 ROWS_BATCH = 8
 """Batch of Offline and Server where nobody asks for one and samples are rows."""
 
-LARGEST_BATCH_S = 3.0
-"""A batch that would take longer is not tried: nothing is gained by it that a smaller one lacks."""
+LARGEST_BATCH_S = 1.0
+"""A batch that would take longer is not tried: nothing is gained by it that a smaller one lacks, and to read
+it costs the time of many others."""
 
 Gate = Callable[[str, Precision], str]
 """(backend, precision) -> why its answers may not be used; empty where they hold the accuracy gate."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from coldmark.core.errors import ColdmarkError, Interrupted, RunError
+from coldmark.core.nouns import Scenario
 from coldmark.core.record import RunSpec
 from coldmark.core.suite import SuiteEntry, SuiteSpec
 from coldmark.core.tuned import TunedRecord
@@ -14,7 +15,7 @@ from coldmark.runs.suite import check_scopes, demanded, run_spec
 from coldmark.runs.tuned import change
 from coldmark.runs.tuning.make import NoneHolds, OnSay, TuneSpec, plan_tune, tune, tune_key
 from coldmark.runs.tuning.search import OnTrial
-from coldmark.store.tuned import list_tuned, tuned_id
+from coldmark.store.tuned import list_tuned, ready, tuned_id
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +26,7 @@ class TuneLine:
     record: TunedRecord | None = None
     error: str = ""
     was_there: bool = False  # tuned before this command
+    verdict: bool = False  # whether `error` is what the search found: that nothing meets the limits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,10 +50,16 @@ def plan_suite_tuning(suite: SuiteSpec, template: TuneSpec, root: Path, *, again
     for entry in entries:
         spec = _spec(suite, template, entry)
         record = None if again else there.get(tuned_id(tune_key(spec)))
-        if record and change(record, spec.run):
+        if record and (change(record, spec.run) or _lacks_rate(record, spec)):
             record = None
         lines.append(TuneLine(entry=entry, record=record, was_there=record is not None))
     return lines
+
+
+def _lacks_rate(record: TunedRecord, spec: TuneSpec) -> bool:
+    """Whether the time was too short for its Server rate, and there is more of it now."""
+    server = record.key.scenario is Scenario.SERVER
+    return server and record.server is None and spec.budget_s > record.budget_s
 
 
 def _spec(suite: SuiteSpec, template: TuneSpec, entry: SuiteEntry) -> TuneSpec:
@@ -73,6 +81,7 @@ def tune_all(
     Raises Interrupted when the user stops it, RunError where the machine never calms: the rest would fare
     no better.
     """
+    ready(root)  # known before an hour of work
     lines = plan_suite_tuning(suite, template, root, again=again)
     for at, line in enumerate(lines):
         on_lines(lines, at)
@@ -94,5 +103,5 @@ def _tuned(line: TuneLine, spec: TuneSpec, root: Path, ticks: Ticks) -> TuneLine
     except ColdmarkError as error:
         return replace(line, error=str(error))
     except NoneHolds as none:
-        return replace(line, error=f"no configuration meets the limits: {none}")
+        return replace(line, error=f"no configuration meets the limits: {none}", verdict=True)
     return replace(line, record=record)

@@ -136,7 +136,8 @@ def _on_squad(path: Path, data: Path, vocab: Path, ratio: float, options: Option
         other = options.calibration_data
         rows = read_squad(other)[0] if other else examples
         found = choose(listed, rows, featurise(rows, tokenizer, OFFICIAL) if other else features)
-        return replace(on("squad-calibration", found.features), overlap=found.clause)
+        own = on("squad-calibration" if found.clause else "sequences of a list", found.features)
+        return replace(own, overlap=found.clause, official=official and bool(found.clause))
 
     task = on("squad-v1.1", features)
     task = replace(

@@ -125,7 +125,9 @@ def _on_imagenet(task: Task, options: Options, data: Path) -> Task:
     def calibration() -> Task:
         listed = needed("calibration.list", options.calibration_list, CALIBRATION_FILES)
         images = ListedImages(options.calibration_data or data, listed)
-        return replace(task, scorer=None, overlap=images.clause, **_images("imagenet-calibration", images))
+        own = _images("imagenet-calibration" if images.clause else "images of a list", images)
+        official = task.official and bool(images.clause)
+        return replace(task, scorer=None, overlap=images.clause, official=official, **own)
 
     return calibrated(task, calibration)
 

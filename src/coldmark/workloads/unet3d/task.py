@@ -110,7 +110,7 @@ def _scored(workload: str, path: Path, data: Path, options: Options, *, official
                 "data": str(where),
                 **cases.facts(),
             },
-            identity=folder.names.__getitem__,
+            identity=folder.identity,
         )
 
     def calibration() -> Task:
