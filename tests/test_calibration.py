@@ -631,6 +631,17 @@ def test_what_is_kept_is_read_back_as_it_was(tmp_path: Path) -> None:
     assert [name for name, _ in list_calibrations(tmp_path / "cache")] == [made.id]
 
 
+def test_a_manifest_of_before_a_field_was_added_is_still_whole(tmp_path: Path) -> None:
+    made = kept(tmp_path / "cache")
+    path = tmp_path / "cache" / "calibrations" / made.id / "manifest.json"
+    manifest = json.loads(path.read_text())
+    del manifest["calibration"]["quantisation"]["official"]
+    old = json.dumps(manifest["calibration"], indent=2)
+    manifest["sha256"] = hashlib.sha256((old + "\n").encode()).hexdigest()
+    path.write_text(json.dumps(manifest))
+    assert read_calibration(tmp_path / "cache", made.id) == made
+
+
 def test_what_is_made_anew_takes_the_place_of_the_old_one_whole(tmp_path: Path) -> None:
     kept(tmp_path / "cache")
     again = kept(tmp_path / "cache", content=b"another network")

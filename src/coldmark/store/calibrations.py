@@ -167,7 +167,8 @@ def _read_manifest(folder: Path) -> Calibration:
         sealed = from_plain(plain, _Sealed, where=str(folder / MANIFEST))
     except ColdmarkError as error:
         raise _damaged(folder, f"its manifest cannot be read ({error.message})") from None
-    if _digest(sealed.calibration) != sealed.sha256 or sealed.calibration.id != folder.name:
+    # As it lies there: a field that it was written without does not make it another.
+    if _digest(plain["calibration"]) != sealed.sha256 or sealed.calibration.id != folder.name:
         raise _damaged(folder, "its manifest was edited")
     return sealed.calibration
 
@@ -184,7 +185,7 @@ def _check_schema(plain: Any, folder: Path) -> None:
         )
 
 
-def _digest(calibration: Calibration) -> str:
+def _digest(calibration: Calibration | dict[str, Any]) -> str:
     return hashlib.sha256(dump_json(calibration).encode()).hexdigest()
 
 
