@@ -28,6 +28,7 @@ from coldmark.stats.early_stopping import most_over
 
 FAR = 10.0
 """A sweep goes no higher once so many times the allowed share was late in a run."""
+LEAST_FAR = 2
 LEAST_POINTS = 3
 WORKLOADS = ("resnet50", "retinanet", "rnnt", "bert-99", "dlrm-99")
 
@@ -97,12 +98,14 @@ def _sweep_and_confirm(
             row["confirmed"] += confirmed(what, found.short_qps or found.rate_qps)
             print(f"  confirmed: {row['confirmed']} of {row['confirmations']}", flush=True)
         if number < given.repeats:
-            for step in range(-1, given.steps + 1):
-                factor, seed = 1 + given.step * step, seed + 1
+            far = 0  # rates in a row at which far too many were late; one alone may be a stall of the machine
+            for step in range(-2, given.steps + 1):
+                factor, seed = round(1 + given.step * step, 6), seed + 1
                 seen = trials(found.rate_qps * factor, given.sweep_s, seed)
                 late, queries = sweep.setdefault(factor, [0, 0])
                 sweep[factor] = [late + int(seen.late.sum()), queries + len(seen.late)]
-                if seen.late.mean() > FAR * allowed:
+                far = far + 1 if seen.late.mean() > FAR * allowed else 0
+                if far == LEAST_FAR:
                     break
             print("  sweep:", {f"{f:.2f}": f"{a / b:.4f}" for f, (a, b) in sweep.items()}, flush=True)
     row["sweep"] = [[f, *sweep[f]] for f in sorted(sweep)]
@@ -116,16 +119,21 @@ def _sweep_and_confirm(
 def true_limit(sweep: list[list[float]], found: ServerRate) -> float | None:
     """The factor on the rate at which an official run bears what is late; None where the sweep never saw it.
 
-    With fewer than three rates that had late queries, and not most of them: the last factor that bears it.
+    Where the line does not rise or has fewer than three points: the last factor below the first that does not
+    bear it, and at least the lowest of the sweep.
     """
     share = most_over(found.official_queries, found.percentile) / found.official_queries
     some = [(math.log(f), late, n) for f, late, n in sweep if 0 < late < n / 2]
-    if not any(late > share * n for _, late, n in sweep):
+    beyond = min((f for f, late, n in sweep if late > share * n), default=None)
+    if beyond is None:
         return None
+    last = max((f for f, _, _ in sweep if f < beyond), default=beyond)
     if len(some) < LEAST_POINTS:
-        return max((f for f, late, n in sweep if late <= share * n), default=None)
+        return last
     x, late, n = np.array(some).T
     line = np.polyfit(x, np.log(late / (n - late)), 1, w=np.sqrt(late))
+    if line[0] <= 0:
+        return last
     return float(np.exp((math.log(share / (1 - share)) - line[1]) / line[0]))
 
 

@@ -6,7 +6,7 @@ networks' part only (`benchmark_app.py`), (c) tuned INT8 over the reference way 
 them interleaved and repeated, each ratio within one round. (d) when the search had its first trial within
 3 % of the best that a long search settles on, read in turns with the default at its end. INT8, of the 99 %
 target where there are two, needs `coldmark calibrate` first; without it (c) is left out and (a), (b) are in
-FP32. How far the machine could go at most is its peak of products in that precision, measured just before.
+FP32. How far the machine could go at most is its peak of products in that precision, measured at the start.
 """
 
 from __future__ import annotations
@@ -145,8 +145,9 @@ def _search(
 def reached_s(found: TunedRecord, long: TunedRecord) -> float | None:
     """When the search had first tried what is within 3 % of the best that either search settled on.
 
-    None: never. The best is the leader as it was read in turns at the end, not the luckiest of many short
-    trials. Values of two searches are compared over the default of each, so a drift between them cancels.
+    None: never; a lucky reading may make it sooner than it was. The best is the leader as it was read in
+    turns at the end, not the luckiest of many short trials. Values of two searches are compared over the
+    default of each, so a drift between them cancels.
     """
     best = max(settled(found), settled(long))
     ends = [t.ended_s for t in found.trials if t.state == "complete" and (t.relative or 0) >= WITHIN * best]

@@ -758,7 +758,7 @@ def test_a_submission_says_how_its_int8_model_is_made_again(tmp_path: Path) -> N
     record = RunRecord(run_id="r", state="complete", spec=spec, quantised=used)  # type: ignore[arg-type]
     first, second = submission_command(record).splitlines()
     assert first.startswith("coldmark calibrate resnet50 ")
-    assert first.endswith("--method nncf-mixed --set data.path=PATH")
+    assert first.endswith("--method nncf-mixed --samples 300 --set data.path=PATH")
     assert second.startswith("coldmark run resnet50 ")
     assert second.endswith("--set data.path=PATH --set batch=4")  # the id is that of another machine
 

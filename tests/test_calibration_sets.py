@@ -19,12 +19,11 @@ import test_resnet50 as resnet50_forms
 import test_retinanet as retinanet_forms
 import test_rnnt as rnnt_forms
 import unet3d_files as unet3d_forms
-from coldmark.core.calibration import Aim, Calibration, Quantisation
+from coldmark.core.calibration import Aim, Calibration, CalibrationOptions, Quantisation
 from coldmark.core.errors import ConfigError, DataError
 from coldmark.core.nouns import Precision, Scenario, Suite
 from coldmark.core.record import RunSpec
 from coldmark.runs.calibrated import (
-    CalibrationOptions,
     command,
     digests,
     network_paths,

@@ -193,7 +193,7 @@ def test_all_that_is_missing_is_said_before_anything_runs(
     assert not faked.calls
 
 
-TUNED = TunedUse(id="ab", when="2026-11-24T10:00", settings={"precision": "bf16"})
+TUNED = TunedUse(id="ab", when="2026-11-24T10:00:00+00:00", settings={"precision": "bf16"})
 
 
 def _as_tuned(monkeypatch: pytest.MonkeyPatch, use: TunedUse) -> None:
@@ -214,6 +214,8 @@ def test_what_ran_as_tuned_does_not_stand_for_a_precision_that_is_asked_for(
     _as_tuned(monkeypatch, TUNED)
     asked = spec(only=("resnet50/Offline",))
     suites.run_suite(asked, tmp_path, "s")
+    (line,) = suites.plan_suite(replace(asked, given=("precision",)), tmp_path, "s")
+    assert not line.done
     (line,) = suites.run_suite(replace(asked, given=("precision",)), tmp_path, "s")
     assert len(faked.calls) == 2
     assert line.record is not None
@@ -231,6 +233,42 @@ def test_what_was_tuned_since_a_run_is_pointed_out(
     assert "tuned 2026-11-24T10:00, after its run" in line.unused
     (line,) = suites.run_suite(asked, tmp_path, "s", again=True)
     assert line.unused == ""
+    assert len(faked.calls) == 2
+
+
+def test_a_tuning_that_was_there_before_a_run_is_not_pointed_out(
+    faked: Faked, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _as_tuned(monkeypatch, replace(TUNED, when="2025-01-01T00:00:00+00:00"))
+    asked = spec(only=("resnet50/Offline",))
+    suites.run_suite(replace(asked, given=("precision",)), tmp_path, "s")
+    (line,) = suites.plan_suite(asked, tmp_path, "s")
+    assert line.unused == ""
+    _as_tuned(monkeypatch, replace(TUNED, when="2026-11-24T10:00:00+00:00"))
+    served = suites.run_suite(spec(only=("3d-unet-99.9", "3d-unet-99")), tmp_path, "t")
+    assert [x.unused for x in served if x.entry.served_by] == ["", ""]
+
+
+def test_a_run_whose_networks_were_made_anew_is_begun_again(
+    faked: Faked, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = spec(only=("resnet50/Offline",), precision=Precision.INT8)
+    (line,) = suites.run_suite(asked, tmp_path, "s")
+    assert line.record is not None
+    begun = replace(line.record.spec, options={"calibration.content": "old"})
+    RunDir(tmp_path / line.record.run_id).write(
+        "record.json", replace(line.record, spec=begun, state=State.INTERRUPTED)
+    )
+
+    def opened(plan: Any, cache: Path) -> Any:
+        if plan.spec.options.get("calibration.content"):
+            raise ConfigError("calibration ab was made anew since this began", hint="start a new run")
+        return SimpleNamespace(quantised=None)
+
+    monkeypatch.setattr(suites, "open_task", opened)
+    (line,) = suites.run_suite(asked, tmp_path, "s")
+    assert line.done
+    assert line.entry.error == ""
     assert len(faked.calls) == 2
 
 

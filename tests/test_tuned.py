@@ -239,6 +239,19 @@ def test_what_was_fixed_when_tuning_must_be_so_in_the_run(tmp_path: Path, record
     assert with_tuned(other, tmp_path, ()) == (other, "")
 
 
+def test_of_several_tunings_the_one_with_the_runs_own_options_is_used(
+    tmp_path: Path, record: TunedRecord
+) -> None:
+    write_tuned(tmp_path, record)  # batch 16
+    key = replace(record.key, fixed={"backend.batch": "8"})
+    best = replace(record.best, options=BF16 | {"backend.batch": "8"})
+    slower = replace(record, best=best, value=replace(record.value, value=150.0), expected_qps=150.0)
+    write_tuned(tmp_path, replace(slower, key=key, id=tuned_id(key)))
+    used, _ = with_tuned(spec(options={"batch": "8"}), tmp_path, ())
+    assert used.tuned is not None
+    assert (used.tuned.id, used.tuned.expected_qps) == (tuned_id(key), 150.0)
+
+
 def test_a_tuning_kept_to_one_precision_is_used_where_the_run_names_none(
     tmp_path: Path, record: TunedRecord
 ) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 from coldmark.core.nouns import Precision
 
@@ -13,6 +13,18 @@ SCHEMA = 2
 
 WHOLE = "model"
 """What the network of a model is called that has only one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CalibrationOptions:
+    """`--set calibration.KEY=VALUE`, with `--precision int8`."""
+
+    id: str = ""  # which calibration to run; empty: the one of this workload, model and backend
+    content: str = ""  # what its networks must be, as a run notes it; empty: whatever lies there
+
+
+CHOICE = frozenset(f"calibration.{f.name}" for f in fields(CalibrationOptions))
+"""Options that choose among calibrations there are: no part of how one is made."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

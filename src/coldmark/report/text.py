@@ -80,6 +80,8 @@ def why_not(record: RunRecord) -> str:
         return "not for submission"
     if record.spec.model != "official":
         return f"{record.spec.model} is not MLPerf's model"
+    if record.quantised and not record.quantised.official:
+        return "its calibration list is none of MLPerf's"
     return "not both tests were run"
 
 

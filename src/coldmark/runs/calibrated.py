@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
-from coldmark.core.calibration import WHOLE, Calibration
+from coldmark.core.calibration import CHOICE, WHOLE, Calibration, CalibrationOptions
 from coldmark.core.commandline import command_line
 from coldmark.core.errors import ConfigError, DataError
 from coldmark.core.nouns import Precision
@@ -22,14 +22,6 @@ from coldmark.store.calibrations import (
 )
 from coldmark.store.rundir import sha256
 from coldmark.workloads.task import Task, gate_ratio
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CalibrationOptions:
-    """`--set calibration.KEY=VALUE`, with `--precision int8`."""
-
-    id: str = ""  # which calibration to run; empty: the one of this workload, model and backend
-    content: str = ""  # what its networks must be, as a run notes it; empty: whatever lies there
 
 
 def network_paths(model: Model | Pipeline) -> dict[str, Path]:
@@ -166,5 +158,5 @@ def command(spec: RunSpec) -> str:
         spec.workload,
         model=spec.model,
         backend=spec.backend if spec.backend != "openvino" else None,
-        options={k: v for k, v in spec.options.items() if k.startswith(owned) and k != "calibration.id"},
+        options={k: v for k, v in spec.options.items() if k.startswith(owned) and k not in CHOICE},
     )

@@ -15,6 +15,7 @@ from typing import Any
 
 import coldmark
 from coldmark.core import errors
+from coldmark.core.calibration import CalibrationOptions
 from coldmark.core.codec import dump_json, read_json
 from coldmark.core.errors import ColdmarkError, ConfigError, Doomed, Interrupted
 from coldmark.core.nouns import Mode, State
@@ -22,7 +23,6 @@ from coldmark.core.record import RunRecord, RunSpec
 from coldmark.loadgen.child import OUTCOME
 from coldmark.loadgen.progress import Phase
 from coldmark.loadgen.supervise import ChildResult, OnProgress, supervise
-from coldmark.runs.calibrated import CalibrationOptions
 from coldmark.runs.doom import watch_for
 from coldmark.runs.resolve import Plan, open_task, refusal, resolve
 from coldmark.runs.telemetry.sample import OnSampler, Sampling, find_sensors, sampled

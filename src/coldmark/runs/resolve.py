@@ -8,6 +8,7 @@ from typing import Any
 
 from coldmark.backends import BACKENDS
 from coldmark.backends.build import Backend
+from coldmark.core.calibration import CalibrationOptions
 from coldmark.core.codec import from_strings
 from coldmark.core.commandline import dotted
 from coldmark.core.errors import ConfigError, did_you_mean
@@ -15,8 +16,8 @@ from coldmark.core.nouns import Mode, Precision, Scenario
 from coldmark.core.record import RunSpec
 from coldmark.core.settings import SourcedSettings, TestSettings
 from coldmark.rules.book import LengthRule, ScenarioRule, load_book, load_length
-from coldmark.runs.calibrated import CalibrationOptions, with_calibration
 from coldmark.runs.calibrated import command as calibrate_command
+from coldmark.runs.calibrated import with_calibration
 from coldmark.telemetry import SENSORS
 from coldmark.telemetry.options import SamplingOptions
 from coldmark.workloads.task import Task, Workload, find_workload

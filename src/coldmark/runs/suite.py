@@ -8,12 +8,13 @@ meets its own, higher target and all settings are the same.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from coldmark.core.errors import ColdmarkError, ConfigError, Doomed, Interrupted, did_you_mean
-from coldmark.core.nouns import State
+from coldmark.core.nouns import Precision, State
 from coldmark.core.record import RunRecord, RunSpec
 from coldmark.core.suite import SuiteEntry, SuiteRecord, SuiteSpec
 from coldmark.rules.book import RuleBook, load_book, load_length
@@ -138,6 +139,7 @@ class Planned:
     entries: list[SuiteEntry]
     plans: dict[str, Plan]
     unused: dict[str, str]
+    given: tuple[str, ...]  # of backend and precision, what the user asked for
 
 
 def planned(spec: SuiteSpec, root: Path) -> Planned:
@@ -149,6 +151,7 @@ def planned(spec: SuiteSpec, root: Path) -> Planned:
         entries=entries,
         plans={name: resolve(run) for name, (run, _) in found.items()},
         unused={name: said for name, (_, said) in found.items()},
+        given=spec.given,
     )
 
 
@@ -174,9 +177,19 @@ def _opened(suite: Planned) -> Planned:
     return replace(suite, plans=plans)
 
 
+def _fixed(suite: Planned) -> Planned:
+    """The same for a look ahead: what cannot be opened stays as it is, since nothing is run."""
+    plans = dict(suite.plans)
+    for name, plan in plans.items():
+        if plan.spec.precision is Precision.INT8:
+            with suppress(ColdmarkError):
+                plans[name] = pinned(plan, open_task(plan, cache_dir()))
+    return replace(suite, plans=plans)
+
+
 def plan_suite(spec: SuiteSpec, root: Path, name: str) -> list[Line]:
     """What the suite would run and what of it is done. Raises ConfigError before anything is written."""
-    suite = planned(spec, root)
+    suite = _fixed(planned(spec, root))
     begun = read_suite(root, name)
     found = {e.name: e for e in _same(begun, spec, name).entries} if begun else {}
     return [_line(root, found.get(e.name, e), suite) for e in suite.entries]
@@ -201,12 +214,14 @@ def _line(root: Path, entry: SuiteEntry, suite: Planned) -> Line:
         if other.spec.scenario is entry.scenario and stricter(other, plans[entry.name])
     ]
     record = _record(root, entry.run_id)
+    if record and not _as_asked(record, plans[entry.name], suite.given):
+        record = None
     return Line(
         entry=entry,
         record=record,
         least_s=least_s(plans[entry.name]),
         may_serve=serves[0] if serves else "",
-        unused=suite.unused[entry.name] or _since(record, plans[entry.name]),
+        unused=suite.unused[entry.name] or ("" if entry.served_by else _since(record, plans[entry.name])),
     )
 
 
@@ -215,10 +230,15 @@ def _since(record: RunRecord | None, plan: Plan) -> str:
     tuned = plan.spec.tuned
     if tuned is None or record is None or record.state is not State.COMPLETE:
         return ""
-    was = record.spec.tuned
-    if was and (was.id, was.when) == (tuned.id, tuned.when):
+    was, began = record.spec.tuned, datetime.fromisoformat(record.started)
+    if (was and (was.id, was.when) == (tuned.id, tuned.when)) or datetime.fromisoformat(tuned.when) <= began:
         return ""
     return f"tuned {tuned.when[:16]}, after its run (id {tuned.id}): --again runs it so"
+
+
+def _as_asked(record: RunRecord, plan: Plan, given: Sequence[str]) -> bool:
+    """Whether a run has the backend and precision that were asked for, where any were."""
+    return all(getattr(record.spec, name) == getattr(plan.spec, name) for name in given)
 
 
 def _record(root: Path, run_id: str) -> RunRecord | None:
@@ -293,7 +313,6 @@ class _State:
         self, spec: SuiteSpec, root: Path, name: str, suite: Planned, *, again: bool, retry: bool
     ) -> None:
         self._root, self._suite, self._plans, self._retry = root, suite, suite.plans, retry
-        self._given = spec.given
         begun = None if again else read_suite(root, name)
         if begun:
             _same(begun, spec, name)
@@ -308,7 +327,7 @@ class _State:
         plan = self._plans[entry.name]
         have = self._entries.get(entry.name, entry)
         record = _record(self._root, have.run_id)
-        if record and not self._as_asked(record, plan):
+        if record and not _as_asked(record, plan, self._suite.given):
             record = None  # it ran in another precision or on another backend, as tuned then
         if record and record.state in SETTLED and record.software == software_versions(plan):
             if record.verdict == "VALID" or not self._retry:
@@ -326,10 +345,6 @@ class _State:
         except ColdmarkError as error:
             self._put(replace(self._entries.get(entry.name, entry), error=str(error)))
 
-    def _as_asked(self, record: RunRecord, plan: Plan) -> bool:
-        """Whether a run has the backend and precision that were asked for, where any were."""
-        return all(getattr(record.spec, name) == getattr(plan.spec, name) for name in self._given)
-
     def _serving(self, plan: Plan) -> SuiteEntry | None:
         """The entry of a stricter benchmark whose run is VALID and meets its own accuracy target."""
         for name, other in self._plans.items():
@@ -343,13 +358,13 @@ class _State:
                 and record.accuracy
                 and record.accuracy.passed
                 and record.verdict == "VALID"
-                and self._as_asked(record, other)
+                and _as_asked(record, other, self._suite.given)
             ):
                 return entry
         return None
 
     def _run(self, entry: SuiteEntry, plan: Plan, begun: RunRecord | None, on_tick: OnTick | None) -> None:
-        if begun and begun.state not in SETTLED and begun.software == software_versions(plan):
+        if begun and begun.state not in SETTLED and _resumable(begun, plan):
             self._put(replace(entry, run_id=begun.run_id))
             resume(self._root / begun.run_id, on_tick=on_tick)
             return
@@ -371,6 +386,17 @@ class _State:
     def _write(self, finished: str) -> None:
         self._record = replace(self._record, entries=tuple(self._entries.values()), finished=finished)
         write_suite(self._root, self._record)
+
+
+def _resumable(begun: RunRecord, plan: Plan) -> bool:
+    """Whether a run that was cut short can go on: by the same software, with the networks it began with."""
+    if begun.software != software_versions(plan):
+        return False
+    try:
+        open_task(resolve(begun.spec), cache_dir())
+    except ConfigError:
+        return False
+    return True
 
 
 def left_s(lines: Sequence[Line]) -> float | None:

@@ -101,7 +101,7 @@ def with_tuned(spec: RunSpec, root: Path, given: Collection[str]) -> tuple[RunSp
             fresh.append(record)
     if not fresh:
         return spec, said
-    best = max(fresh, key=lambda r: (_score(r), r.when))
+    best = max(fresh, key=lambda r: (_as_tuned(r, spec), _score(r), r.when))
     return _applied(best, spec), ""
 
 
@@ -193,12 +193,16 @@ def _score(record: TunedRecord) -> float:
     return record.value.value if record.value.unit != "s" else 1 / record.value.value
 
 
-def _applied(record: TunedRecord, spec: RunSpec) -> RunSpec:
-    """The record's settings below what the user set."""
-    own = _own(spec, record)
+def _as_tuned(record: TunedRecord, spec: RunSpec) -> bool:
+    """Whether the backend's options that a run is given are those of the record; else its rates are not."""
     fixed = {k: v for k, v in _flags(record).items() if k.startswith("backend.")}
     then = fixed | record.best.options
-    as_tuned = all(_equal(v, then.get(k)) for k, v in own.items())  # else its rates are another's
+    return all(_equal(v, then.get(k)) for k, v in _own(spec, record).items())
+
+
+def _applied(record: TunedRecord, spec: RunSpec) -> RunSpec:
+    """The record's settings below what the user set."""
+    own, as_tuned = _own(spec, record), _as_tuned(record, spec)
     settings: dict[str, Any] = {k: v for k, v in record.best.options.items() if k not in own}
     return replace(
         spec,

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 
-from coldmark.core.calibration import Quantisation
+from coldmark.core.calibration import CHOICE, Quantisation
 from coldmark.core.errors import DataError
 from coldmark.core.nouns import Scenario
 from coldmark.core.record import RunRecord
@@ -132,7 +132,7 @@ def command(record: RunRecord) -> str:
     In INT8 after the one that makes the model: its id is this machine's, and named nowhere else.
     """
     spec, used = record.spec, record.quantised
-    own = {k: v for k, v in spec.options.items() if k not in ("calibration.id", "calibration.content")}
+    own = {k: v for k, v in spec.options.items() if k not in CHOICE}
     data = {k: v for k, v in own.items() if k.startswith(("model.", "data.", "vocab.", "calibration."))}
     model = spec.model if spec.model in ("mini", "full", "official") else "MODEL.onnx"
     words = [
@@ -143,7 +143,9 @@ def command(record: RunRecord) -> str:
     if spec.target_qps is not None:
         words += ["--target-qps", f"{spec.target_qps:g}"]
     made = ["coldmark", "calibrate", spec.workload, "--model", model, "--backend", spec.backend]
-    first = " ".join([*made, "--method", used.method, *_sets(data)]) + "\n" if used else ""
+    if used:
+        made += ["--method", used.method, *([] if used.dynamic else ["--samples", str(used.samples)])]
+    first = " ".join([*made, *_sets(data)]) + "\n" if used else ""
     return first + " ".join([*words, *_sets(own)])
 
 

@@ -61,6 +61,9 @@ class Run:
             why.append(f"{self.model} is no model of the round ({self.facts.get('weights', 'made here')})")
         if spec.length is not Length.OFFICIAL:
             why.append(f"runs are of {spec.length} length")
+        used = self.record.quantised
+        if spec.model == "official" and used and not used.official:
+            why.append(f"the calibration list of {self.model} is none of MLPerf's")
         return why
 
 
