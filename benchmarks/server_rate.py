@@ -3,8 +3,10 @@
 The true one comes from a fine sweep upward from the rate found: runs of some seconds at each rate until far
 too many queries are late, --repeats times with other arrivals, and a line through the logits of their pooled
 late shares; it is where an official run has just as many late queries as early stopping bears. Confirmations
-are what a user does with the rate: `run` at short length, to its end, with a verdict. Sweep and confirmations
-are interleaved, so that a machine that changes does so in both.
+are what a user does with the rate: `run` at short length after `tune`, to its end, with a verdict; it asks
+for less where its bare rate says that the machine is slower now. Sweep and confirmations are interleaved, so
+that a machine that changes does so in both; runs of the sweep on what was another machine by that measure
+are left out and counted.
 """
 
 from __future__ import annotations
@@ -17,12 +19,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from common import SUITES, machine, parser, report, run
+from common import SUITES, machine, parser, report, run, spread
 
 from coldmark.core.nouns import Length, Mode, Precision, Scenario
 from coldmark.core.record import RunSpec
 from coldmark.core.server_rate import ServerRate, ServerTrial
+from coldmark.core.tuned import TunedUse
 from coldmark.runs.resolve import resolve
+from coldmark.runs.tuning.rate_search import MOVED, Observed
 from coldmark.runs.tuning.server_rate import Trials, find_server_rate
 from coldmark.stats.early_stopping import most_over
 
@@ -48,11 +52,21 @@ def what_of(workload: str, model: str, given: argparse.Namespace) -> RunSpec:
     )
 
 
-def confirmed(what: RunSpec, rate: float) -> bool:
-    """Whether a run at a rate is VALID; to its end, so that each costs the same."""
-    options = {**what.options, "harness.go_on": "true"}
-    record, _, _ = run(replace(what, target_qps=rate, options=options))
-    return record.verdict == "VALID"
+def confirmed(what: RunSpec, found: ServerRate) -> tuple[bool, float]:
+    """Whether a run as tuned is VALID, and which share of the rate found it asked for.
+
+    To its end, so that each costs the same.
+    """
+    options, rate = {**what.options, "harness.go_on": "true"}, found.short_qps or found.rate_qps
+    use = TunedUse(id="", when="", settings={}, server_qps=rate, server_bare_rate=found.bare_rate)
+    record, outcome, _ = run(replace(what, options=options, tuned=use))
+    return record.verdict == "VALID", outcome["target_qps"] / rate
+
+
+def moved(seen: Observed, found: ServerRate) -> bool:
+    """Whether a trial was made on what was another machine, by its bare rates."""
+    rates = [rate for rate in (seen.bare_before, seen.bare_after) if rate and found.bare_rate]
+    return any(abs(rate / (found.bare_rate or rate) - 1) > MOVED for rate in rates)
 
 
 def measure(workload: str, model: str, given: argparse.Namespace) -> dict[str, Any]:
@@ -76,6 +90,9 @@ def measure(workload: str, model: str, given: argparse.Namespace) -> dict[str, A
         "notes": list(found.notes),
         "confirmed": 0,
         "confirmations": 0,
+        "asked": [],
+        "moved": 0,
+        "bare_rate": found.bare_rate,
         "true_qps": None,
         "ratio": None,
         "sweep": [],
@@ -95,13 +112,18 @@ def _sweep_and_confirm(
     for number in range(max(given.repeats, given.confirmations)):
         if number < given.confirmations:
             row["confirmations"] += 1
-            row["confirmed"] += confirmed(what, found.short_qps or found.rate_qps)
-            print(f"  confirmed: {row['confirmed']} of {row['confirmations']}", flush=True)
+            valid, asked = confirmed(what, found)
+            row["confirmed"] += valid
+            row["asked"].append(asked)
+            print(f"  confirmed: {row['confirmed']} of {row['confirmations']}, {asked:.3f}", flush=True)
         if number < given.repeats:
             far = 0  # rates in a row at which far too many were late; one alone may be a stall of the machine
             for step in range(-2, given.steps + 1):
                 factor, seed = round(1 + given.step * step, 6), seed + 1
                 seen = trials(found.rate_qps * factor, given.sweep_s, seed)
+                if moved(seen, found):
+                    row["moved"] += 1
+                    continue
                 late, queries = sweep.setdefault(factor, [0, 0])
                 sweep[factor] = [late + int(seen.late.sum()), queries + len(seen.late)]
                 far = far + 1 if seen.late.mean() > FAR * allowed else 0
@@ -146,7 +168,8 @@ def show(row: dict[str, Any]) -> list[str]:
         f"{row['confidence']:.3f}",
         "-" if row["true_qps"] is None else f"{row['true_qps']:.4g}",
         "-" if row["ratio"] is None else f"{row['ratio']:.3f}",
-        f"{row['confirmed']} of {row['confirmations']}",
+        f"{row['confirmed']} of {row['confirmations']}, at {spread(row['asked'])} of it",
+        f"{row['moved']}",
         f"{row['searched_s']:.0f} s, {row['trials']}",
     ]
 
@@ -171,7 +194,17 @@ def main() -> None:
     ]
     report(
         "Server rate: found over true",
-        ["workload", "found /s", "limit it saw /s", "confidence", "true /s", "ratio", "confirmed", "search"],
+        [
+            "workload",
+            "found /s",
+            "limit it saw /s",
+            "confidence",
+            "true /s",
+            "ratio",
+            "confirmed",
+            "moved",
+            "search",
+        ],
         rows,
         show,
         where,

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import submission_tree as tree
+from coldmark.core.calibration import Quantisation
 from coldmark.core.nouns import Length, Provenance, Scenario, State, Suite
 from coldmark.core.record import RunRecord, RunSpec
 from coldmark.core.settings import SourcedSettings, TestSettings
@@ -52,6 +53,8 @@ def run(
     suite: Suite = Suite.EDGE,
     processor: str = "CPU X",
     compliance: bool = False,
+    spec: dict[str, Any] | None = None,
+    quantised: Quantisation | None = None,
     extra: dict[str, bytes] | None = None,
 ) -> Path:
     """Write one run; returns its directory."""
@@ -59,9 +62,12 @@ def run(
     samples = 50000 if model == "official" else SAMPLES
     which = Scenario(scenario)
     held = RunDir.create(root, f"20261123T120000-resnet50-{which.slug}-{len(list(root.glob('*'))):06x}")
-    spec = RunSpec(workload="resnet50", scenario=which, suite=suite, model=model, length=length)
+    asked = RunSpec(
+        workload="resnet50", scenario=which, suite=suite, model=model, length=length, **(spec or {})
+    )
     held.write("record.json", RunRecord(
-        run_id=held.path.name, state=state, spec=spec, provenance=provenance, verdict=verdict,
+        run_id=held.path.name, state=state, spec=asked, provenance=provenance, verdict=verdict,
+        quantised=quantised,
         submittable=official and model == "official", software={"coldmark": "0.1.0", "openvino": "2026.4"},
     ))  # fmt: skip
     held.write("system.json", System(
@@ -121,4 +127,5 @@ def answers() -> str:
         value = "available" if name == "status" else "1" if field.kind == "count" else "as built"
         lines.append(f"{json.dumps(name)} = {json.dumps(value)}")
     fields = tree.BOOK.submission.implementation.fields  # type: ignore[union-attr]
-    return "\n".join([*lines, "[implementation]", *(f'{name} = "fp32"' for name in fields)]) + "\n"
+    said = [name for name in fields if name not in ("weight_data_types", "starting_weights_filename")]
+    return "\n".join([*lines, "[implementation]", *(f'{name} = "No"' for name in said)]) + "\n"

@@ -392,12 +392,18 @@ def test_a_killed_run_is_resumed_without_repeating_what_was_done(coldmark: Coldm
 def test_a_run_is_not_resumed_with_other_software(coldmark: Coldmark, tmp_path: Path) -> None:
     first = one_run(coldmark, "--scenario", "Offline", "--mode", "performance")
     path = tmp_path / first["run_dir"] / "record.json"
-    record = json.loads(path.read_text())
+    record = json.loads(before := path.read_text())
     record |= {"state": "running", "software": record["software"] | {"openvino": "2021.1"}}
     path.write_text(json.dumps(record))
     done = coldmark("runs", "resume", first["run_id"])
     assert done.returncode == 2
     assert "openvino was 2021.1" in done.stderr
+    path.write_text(json.dumps(record | {"software": json.loads(before)["software"]}))
+    task = path.with_name("task.json")
+    task.write_text(json.dumps(json.loads(task.read_text()) | {"model_sha256": "0" * 64}))
+    done = coldmark("runs", "resume", first["run_id"])
+    assert done.returncode == 2
+    assert "the model has changed" in done.stderr
 
 
 @pytest.mark.loadgen

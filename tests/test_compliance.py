@@ -867,6 +867,7 @@ def test_runs_that_cannot_be_audited(coldmark: Coldmark) -> None:
     [
         ({"provenance": "simulated"}, "nothing to audit"),
         ({"state": "interrupted"}, "coldmark runs resume"),
+        ({"state": "stopped"}, "start a new run"),
         ({"software": {"openvino": "0.1"}}, "the software has changed: coldmark was None"),
     ],
 )
@@ -881,3 +882,17 @@ def test_records_that_cannot_be_audited(
     with pytest.raises(ConfigError) as caught:
         auditable(path)
     assert words in str(caught.value)
+
+
+@pytest.mark.loadgen
+def test_a_run_of_another_model_file_is_not_audited(
+    audited: tuple[Path, dict[str, Any], int], tmp_path: Path
+) -> None:
+    path = tmp_path / "run"
+    shutil.copytree(audited[0], path)
+    task = json.loads((path / "task.json").read_text())
+    assert task["model_sha256"]
+    (path / "task.json").write_text(json.dumps(task | {"model_sha256": "0" * 64}))
+    RunDir(path).seal()
+    with pytest.raises(ConfigError, match="the model has changed: it was 000000000000…"):
+        auditable(path)

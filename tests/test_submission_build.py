@@ -19,11 +19,25 @@ from hypothesis import strategies as st
 
 import submission_runs
 import submission_tree
+from coldmark.core.calibration import Quantisation
+from coldmark.core.codec import dump_json
+from coldmark.core.compliance import ComplianceRecord, ScoreComparison, TestVerdict
 from coldmark.core.errors import ConfigError, DataError
-from coldmark.core.nouns import Division, Length, Provenance, Scenario, Severity, State, Suite
+from coldmark.core.nouns import (
+    Division,
+    Finding,
+    Length,
+    Precision,
+    Provenance,
+    Scenario,
+    Severity,
+    State,
+    Suite,
+)
 from coldmark.core.submission import CheckedTree
 from coldmark.rules.submission_book import AccuracyLogBook
-from coldmark.submission.assemble import cut_log, user_conf
+from coldmark.store.rundir import RunDir
+from coldmark.submission.assemble import cut_log, implementation, user_conf
 from coldmark.submission.build import MARK, build, complete, load_runs, plan_build
 from coldmark.submission.check import check_tree
 from coldmark.submission.describe import Question, read_answers, template
@@ -164,6 +178,91 @@ def test_a_closed_tree_needs_the_audit_tests(tmp_path: Path) -> None:
         made(tmp_path, [run], division=Division.CLOSED)
     assert not (tmp_path / "tree").exists()
     assert list(tmp_path.glob(".tree*")) == []
+
+
+@pytest.mark.parametrize(
+    ("breaks", "said"),
+    [
+        (lambda folder: shutil.rmtree(folder / "TEST05/performance"), "TEST05 was not run to its end"),
+        (lambda folder: (folder / "TEST05/verify_performance.txt").unlink(), "TEST05 was not run to its end"),
+        (lambda folder: verdict(folder, "TEST05"), "TEST05 did not pass"),
+    ],
+)
+def test_a_closed_tree_takes_no_audit_that_was_broken_off_or_failed(
+    tmp_path: Path, breaks: Callable[[Path], None], said: str
+) -> None:
+    run = submission_runs.run(
+        tmp_path / "runs", "Offline", model="official", length=Length.OFFICIAL, compliance=True
+    )
+    folder = run / "compliance"
+    breaks(folder)
+    RunDir(run).seal_added("compliance")
+    with pytest.raises(ConfigError, match=said) as refused:
+        made(tmp_path, [run], division=Division.CLOSED)
+    assert refused.value.hint == f"coldmark compliance {run.name}"
+    assert not (tmp_path / "tree").exists()
+    made(tmp_path, [run])  # open takes what there is
+
+
+def verdict(folder: Path, name: str) -> None:
+    """The record of an audit that failed."""
+    finding = Finding(rule="compliance.score", severity=Severity.ERROR, subject="", expected="", found="")
+    score = ScoreComparison(
+        field="f", lower_is_better=False, reference=1.0, test=2.0, tolerance=0.1, direction="within"
+    )
+    failed = TestVerdict(test=name, score=score, findings=(finding,))
+    record = ComplianceRecord(
+        run_id="r", round="v2.1", benchmark="resnet50", scenario="Offline", tests={name: failed},
+        software={}, finished="",
+    )  # fmt: skip
+    (folder / "compliance.json").write_text(dump_json(record))
+
+
+INT8 = Quantisation(
+    id="ab",
+    method="nncf-mixed",
+    floating=Precision.FP32,
+    excluded={},
+    networks={"model": "1" * 64},
+    set_name="shapes",
+    set_sha256="2" * 64,
+    samples=300,
+    made_with={"nncf": "3.4"},
+)
+
+
+def test_each_run_says_its_own_precision_and_weights(tmp_path: Path) -> None:
+    watched = {"redfish.url": "https://10.1.2.3", "ptd.log": "/home/me/spl.txt", "backend.batch": "4"}
+    runs = [
+        submission_runs.run(tmp_path / "runs", "SingleStream", spec={"options": watched}),
+        submission_runs.run(tmp_path / "runs", "Offline", spec={"precision": Precision.INT8}, quantised=INT8),
+    ]
+    top = made(tmp_path, runs) / "open" / f"Acme{MARK}"
+    said = {p.parent.name: json.loads(p.read_text()) for p in (top / "measurements").rglob("box_*.json")}
+    assert {name: s["weight_data_types"] for name, s in said.items()} == {
+        "SingleStream": "fp32",
+        "Offline": "int8",
+    }
+    assert said["Offline"]["weight_transformations"] == "INT8 by nncf-mixed, see calibration_process.adoc"
+    assert said["SingleStream"]["weight_transformations"] == "No"
+    readmes = "".join(p.read_text() for p in top.rglob("README.md"))
+    assert "backend.batch=4" in readmes
+    assert "10.1.2.3" not in readmes
+    assert "/home/me" not in readmes
+
+
+def test_an_answer_that_no_run_bears_out_is_refused(tmp_path: Path) -> None:
+    runs = load_runs([submission_runs.run(tmp_path, "Offline")])
+    answers = {"implementation": {"weight_data_types": "int8"}}
+    with pytest.raises(ConfigError, match=r"'int8' is not what the record of .* says: 'fp32'") as refused:
+        plan_build(runs, submitter="Acme", system="box", division=Division.OPEN, answers=answers)
+    assert "leave it out" in str(refused.value.hint)
+
+
+def test_a_model_of_ones_own_is_named_without_its_folder(tmp_path: Path) -> None:
+    (run,) = load_runs([submission_runs.run(tmp_path, "Offline", model="/home/me/secret/r50.onnx")])
+    said = implementation(run.record, run.facts)["starting_weights_filename"]
+    assert said.startswith("resnet50, model source r50.onnx; ")
 
 
 def test_missing_scenarios_are_inferred_by_the_rules(tmp_path: Path) -> None:
@@ -308,10 +407,11 @@ def test_open_questions_are_asked_with_their_explanation(tmp_path: Path) -> None
 
 def test_the_template_explains_every_field_and_is_a_system_file(tmp_path: Path) -> None:
     assert PART is not None
-    text = template(PART, {"cooling": "air"}, {"retraining": "No"}, power=True)
+    text = template(PART, {"cooling": "air"}, {"weight_data_types"}, power=True)
+    assert "# weight_data_types is written for each run from its record" in text
     path = tmp_path / "system.toml"
     path.write_text(text)
-    assert read_answers(path, PART) == {"system": {"cooling": "air"}, "implementation": {"retraining": "No"}}
+    assert read_answers(path, PART) == {"system": {"cooling": "air"}, "implementation": {}}
     assert "# accelerator_model_name = " in text or '# "accelerator_model_name" = ' in text
     for group in ("base", "since_v1", "power"):
         for field in PART.system[group].fields.values():

@@ -340,6 +340,29 @@ def test_one_that_fails_is_noted_and_the_others_go_on(
     assert faked.calls.count("resnet50/Offline") == 1
 
 
+def test_an_old_run_does_not_hide_that_the_new_one_failed(
+    faked: Faked, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = spec(only=("resnet50/Offline",))
+    suites.run_suite(asked, tmp_path, "s")
+
+    def failing(what: RunSpec, root: Path, **kw: Any) -> Any:
+        raise BackendError("no sensor answers")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(suites, "software_versions", lambda plan: {"openvino": "other"})
+        patch.setattr(suites, "execute", failing)
+        (line,) = suites.run_suite(asked, tmp_path, "s")
+        assert not line.done
+        row = SuiteRow(entry=line.entry, record=line.record, least_s=60, taken_s=9)
+        assert "no sensor answers" in suite_table([row])
+    (line,) = suites.run_suite(asked, tmp_path, "s")  # the old run is of this software: it stands again
+    assert line.done
+    found = read_suite(tmp_path, "s")
+    assert found is not None
+    assert found.finished
+
+
 def test_other_software_means_a_new_run(
     faked: Faked, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

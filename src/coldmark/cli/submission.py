@@ -177,16 +177,16 @@ def template(names: tuple[str, ...], suites: tuple[str, ...], runs_dir: Path | N
     """Print a file for --system-file: what the runs know is filled in, the rest is explained."""
     from coldmark.core.codec import read_json
     from coldmark.rules.book import load_book
-    from coldmark.submission import assemble, describe
-    from coldmark.submission.build import load_runs
+    from coldmark.submission import describe
+    from coldmark.submission.build import load_runs, said_by_all, software_of
     from coldmark.submission.place import submission_of
 
     runs = load_runs(*_run_paths(names, suites, runs_dir))
     part = submission_of(load_book(runs[0].record.spec.round))
     known = describe.detected(read_json(runs[0].path / "system.json"), part)
-    implementation = assemble.implementation(runs[0].record, runs[0].facts)
+    known |= software_of(runs)
     power = any((run.path / "power").is_dir() for run in runs)
-    click.echo(describe.template(part, known, implementation, power=power), nl=False)
+    click.echo(describe.template(part, known, said_by_all(runs), power=power), nl=False)
 
 
 def _run_paths(

@@ -108,7 +108,8 @@ def suite_json(spec: SuiteSpec, name: str, rows: Sequence[SuiteRow], runs: str) 
 
 
 def _done(row: SuiteRow) -> bool:
-    return row.record is not None and row.record.state in (State.COMPLETE, State.STOPPED)
+    settled = row.record is not None and row.record.state in (State.COMPLETE, State.STOPPED)
+    return settled and not row.entry.error
 
 
 def _cells(row: SuiteRow) -> list[str]:

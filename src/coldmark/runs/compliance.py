@@ -30,14 +30,20 @@ from coldmark.loadgen.child import OUTCOME
 from coldmark.loadgen.log import ACCURACY, DETAIL, SUMMARY
 from coldmark.rules.audit import Audit, audits
 from coldmark.rules.book import load_book
-from coldmark.runs.execute import OnTick, run_child, software_change
+from coldmark.runs.execute import OnTick, model_change, run_child, software_change
 from coldmark.runs.resolve import Plan, open_task, refusal, resolve
 from coldmark.runs.worker import Job
-from coldmark.store.rundir import COMPLIANCE, MANIFEST, RunDir, changed_files, read_record, write_whole
+from coldmark.store.rundir import (
+    COMPLIANCE,
+    COMPLIANCE_RECORD,
+    RunDir,
+    changed_files,
+    read_record,
+    write_whole,
+)
 from coldmark.workloads.cache import cache_dir
 from coldmark.workloads.task import Task
 
-COMPLIANCE_RECORD = "compliance.json"
 TRIES = "tries.json"
 
 
@@ -118,9 +124,9 @@ def auditable(path: Path) -> Audited:
     """The run with its plan and audit tests. Raises ConfigError or DataError where it cannot be audited."""
     record = read_record(path)
     if record.state is not State.COMPLETE:
-        raise ConfigError(
-            f"this run is {record.state}", where=str(path), hint=f"first: coldmark runs resume {path.name}"
-        )
+        stopped = record.state is State.STOPPED
+        hint = "start a new run: coldmark run" if stopped else f"first: coldmark runs resume {path.name}"
+        raise ConfigError(f"this run is {record.state}", where=str(path), hint=hint)
     if record.provenance is not Provenance.MEASURED:
         raise ConfigError("a simulated run has nothing to audit", where=str(path))
     wrong = changed_files(path)
@@ -138,6 +144,8 @@ def auditable(path: Path) -> Audited:
             f"the software has changed: {change}", where=str(path), hint="start a new run, then audit that"
         )
     task = open_task(plan, cache_dir())
+    if change := model_change(path, task):
+        raise ConfigError(change, where=str(path), hint="start a new run, then audit that")
     for mode in (Mode.PERFORMANCE, Mode.ACCURACY):
         needed = mode is Mode.PERFORMANCE or any(a.samples_answers for a in tests.values())
         if needed and not (path / mode.value / DETAIL).is_file():
@@ -207,7 +215,8 @@ def _test(run: Audited, audit: Audit, folder: Path, on_test: Callable[[str], OnT
     own.mkdir(parents=True)
     if earlier:
         write_whole(own / TRIES, dump_json(earlier))
-    run_child(run.plan, audit_job(run, audit), own, on_tick=on_test(audit.name), path=run.path)
+    hint = f"to go on: coldmark compliance {run.path.name}"
+    run_child(run.plan, audit_job(run, audit), own, on_tick=on_test(audit.name), hint=hint)
     performance = folder / "performance" / "run_1"
     performance.mkdir(parents=True)
     for name in (DETAIL, SUMMARY):
@@ -241,11 +250,3 @@ def audit_job(run: Audited, audit: Audit) -> Job:
         cache=str(cache_dir()),
         settings=settings,
     )
-
-
-def read_compliance(path: Path) -> ComplianceRecord | None:
-    """What the audit tests of a run found, None where they were not run (to their end)."""
-    file = path / COMPLIANCE / COMPLIANCE_RECORD
-    if not file.is_file() or not (path / COMPLIANCE / MANIFEST).is_file():
-        return None
-    return from_plain(read_json(file), ComplianceRecord, where=str(file))

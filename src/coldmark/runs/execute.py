@@ -105,6 +105,8 @@ def resume(path: Path, *, on_tick: OnTick | None = None) -> RunRecord:
         raise ConfigError(f"the software has changed: {change}", where=str(path), hint="start a new run")
     cache = cache_dir()
     task = open_task(plan, cache)
+    if change := model_change(path, task):
+        raise ConfigError(change, where=str(path), hint="start a new run")
     sensors = _sensors(plan)
     held = RunDir(path)
     held.hold()
@@ -112,6 +114,14 @@ def resume(path: Path, *, on_tick: OnTick | None = None) -> RunRecord:
         return _execute_in(held, plan, task, cache, on_tick, sensors)
     finally:
         held.release()
+
+
+def model_change(path: Path, task: Task) -> str:
+    """That the model's file is not the one that a run began with; empty where it is, or is not known."""
+    file = path / "task.json"
+    was = read_json(file).get("model_sha256") if file.is_file() else None
+    now = task.facts.get("model_sha256")
+    return f"the model has changed: it was {was[:12]}…, is {now[:12]}…" if was and now and was != now else ""
 
 
 def pinned(plan: Plan, task: Task) -> Plan:
@@ -238,7 +248,8 @@ def _test(
     if sampling:
         sampling.follow(mode, directory)
     watch = watch_for(plan, mode, directory)
-    result = run_child(plan, job, directory, on_tick=on_tick, path=held.path, watch=watch)
+    hint = f"its record is {held.path}; to finish it: coldmark runs resume {held.path.name}"
+    result = run_child(plan, job, directory, on_tick=on_tick, hint=hint, watch=watch)
     return TestRun(directory=directory, outcome=result.outcome)
 
 
@@ -248,12 +259,13 @@ def run_child(
     directory: Path,
     *,
     on_tick: OnTick | None,
-    path: Path,
+    hint: str | None = None,
     watch: OnProgress | None = None,
 ) -> ChildResult:
-    """Run a job in `directory`, of the run in `path`. Raises what the child ended with, if not complete.
+    """Run a job in `directory`. Raises what the child ended with, if not complete.
 
-    `watch` is shown the child's counters, and raises Doomed to end it.
+    `hint` is what the user is told to do then, where the child says nothing. `watch` is shown the child's
+    counters, and raises Doomed to end it.
     """
     file = directory / "job.json"
     write_whole(file, dump_json(job))
@@ -265,7 +277,7 @@ def run_child(
         on_progress=_all_of(_ticker(plan, job.mode, on_tick) if on_tick else None, watch),
     )
     if result.state is not State.COMPLETE:
-        raise _as_error(result, path)
+        raise _as_error(result, hint)
     return result
 
 
@@ -285,10 +297,11 @@ def child_environment() -> dict[str, str]:
     return {**os.environ, "OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "0", "OPENCV_FOR_THREADS_NUM": "1"}
 
 
-def _as_error(result: ChildResult, path: Path) -> ColdmarkError:
-    kind = getattr(errors, str(result.error.get("kind")), errors.RunError)
-    hint = result.error.get("hint") or f"its record is {path}; to finish it: coldmark runs resume {path.name}"
-    error: ColdmarkError = kind(str(result.error.get("message")), where=result.error.get("where"), hint=hint)
+def _as_error(result: ChildResult, hint: str | None) -> ColdmarkError:
+    kind, said = getattr(errors, str(result.error.get("kind")), errors.RunError), result.error
+    error: ColdmarkError = kind(
+        str(said.get("message")), where=said.get("where"), hint=said.get("hint") or hint
+    )
     return error
 
 

@@ -43,7 +43,7 @@ class Line:
     @property
     def done(self) -> bool:
         """Whether nothing is left to do: it is complete, or was stopped as it could not become VALID."""
-        return self.record is not None and self.record.state in SETTLED
+        return self.record is not None and self.record.state in SETTLED and not self.entry.error
 
 
 OnChange = Callable[[Sequence[Line], int], None]
@@ -331,6 +331,8 @@ class _State:
             record = None  # it ran in another precision or on another backend, as tuned then
         if record and record.state in SETTLED and record.software == software_versions(plan):
             if record.verdict == "VALID" or not self._retry:
+                if have.error:  # of an attempt before: it was finished by `coldmark runs resume`
+                    self._put(replace(have, error=""))
                 return
             record = None  # it came out INVALID: a new run, not this one resumed
         if serving := self._serving(plan):

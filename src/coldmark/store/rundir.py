@@ -24,13 +24,14 @@ from pathlib import Path
 from typing import IO, Any
 
 from coldmark.core.codec import dump_json, from_plain, read_json
+from coldmark.core.compliance import ComplianceRecord
 from coldmark.core.errors import ColdmarkError, ConfigError, DataError, did_you_mean
 from coldmark.core.nouns import Mode, State
 from coldmark.core.record import RunRecord
 
 RECORD, MANIFEST, LOCK = "record.json", "manifest.json", "run.lock"
 _UNLISTED = {MANIFEST, LOCK}
-COMPLIANCE = "compliance"
+COMPLIANCE, COMPLIANCE_RECORD = "compliance", "compliance.json"
 ADDED = (COMPLIANCE,)
 """Folders that join a run after it was sealed; each carries its own manifest."""
 
@@ -161,6 +162,14 @@ def is_held(path: Path) -> bool:
     except OSError:
         return False
     return False
+
+
+def read_compliance(path: Path) -> ComplianceRecord | None:
+    """What the audit tests of a run found, None where they were not run (to their end)."""
+    file = path / COMPLIANCE / COMPLIANCE_RECORD
+    if not file.is_file() or not (path / COMPLIANCE / MANIFEST).is_file():
+        return None
+    return from_plain(read_json(file), ComplianceRecord, where=str(file))
 
 
 def read_record(path: Path) -> RunRecord:

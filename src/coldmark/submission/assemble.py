@@ -13,6 +13,7 @@ from coldmark.core.record import RunRecord
 from coldmark.core.settings import TestSettings
 from coldmark.rules.book import RuleBook
 from coldmark.rules.submission_book import AccuracyLogBook
+from coldmark.telemetry import SENSORS
 
 NS_PER_MS = 1_000_000
 
@@ -66,11 +67,14 @@ def implementation(record: RunRecord, facts: Mapping[str, str]) -> dict[str, str
     precision = record.spec.precision.value
     weights = facts.get("weights", "")
     digest = facts.get("model_sha256", "")
-    name = f"{record.spec.workload}, model source {record.spec.model}"
+    name = f"{record.spec.workload}, model source {Path(record.spec.model).name}"
     parts = [name, weights, f"sha256 {digest}" if digest else ""]
+    used = record.quantised
+    made = {"weight_transformations": f"INT8 by {used.method}, see calibration_process.adoc"} if used else {}
     return {
         "weight_data_types": precision,
         "starting_weights_filename": "; ".join(part for part in parts if part),
+        **made,
     }
 
 
@@ -127,12 +131,12 @@ def measurement_readme(record: RunRecord) -> str:
 
 
 def command(record: RunRecord) -> str:
-    """The command line of a run, without the paths of the machine it ran on.
+    """The command line of a run, without the paths of the machine it ran on, nor how that was watched.
 
     In INT8 after the one that makes the model: its id is this machine's, and named nowhere else.
     """
     spec, used = record.spec, record.quantised
-    own = {k: v for k, v in spec.options.items() if k not in CHOICE}
+    own = {k: v for k, v in spec.options.items() if k not in CHOICE and k.partition(".")[0] not in SENSORS}
     data = {k: v for k, v in own.items() if k.startswith(("model.", "data.", "vocab.", "calibration."))}
     model = spec.model if spec.model in ("mini", "full", "official") else "MODEL.onnx"
     words = [

@@ -17,7 +17,7 @@ from coldmark.core.nouns import Division, Length, Provenance, Scenario, State, S
 from coldmark.core.record import RunRecord
 from coldmark.core.settings import SourcedSettings, TestSettings
 from coldmark.rules.book import RuleBook, load_book
-from coldmark.store.rundir import changed_files, read_record, sha256
+from coldmark.store.rundir import changed_files, read_compliance, read_record, sha256
 from coldmark.submission import assemble, describe
 from coldmark.submission.manifest import NAME, Manifest
 from coldmark.submission.place import scenarios_of, submission_of
@@ -174,17 +174,18 @@ def plan_build(
         submitter += MARK
     power = any((run.path / "power").is_dir() for run in runs)
     known = describe.detected(read_json(runs[0].path / "system.json"), part) | {"system_name": system}
+    known |= software_of(runs)
     known["system_type"] = _system_type(runs)
     if why_not:
         known["status"] = "rdi"  # what is not for submission is research by its nature
     known |= answers.get("system", {})
     implementation = dict(answers.get("implementation", {}))
-    of_records = assemble.implementation(runs[0].record, runs[0].facts)
+    _refuse_contradiction(runs, implementation)
     open_ = describe.questions(
         describe.asked_system(part, power=power), known, "system", describe.SET_BY_BUILD
     )
     asked = describe.known_implementation(part)
-    open_ += describe.questions(asked, of_records | implementation, "implementation")
+    open_ += describe.questions(asked, said_by_all(runs) | implementation, "implementation")
     known |= {"division": division.value, "submitter": submitter}
     plan = Plan(
         runs=runs,
@@ -198,6 +199,34 @@ def plan_build(
         why_not=why_not,
     )
     return plan, open_
+
+
+def said_by_all(runs: tuple[Run, ...]) -> dict[str, str]:
+    """What every run's record says of its implementation, so nobody is asked for it; the first's values."""
+    said = [assemble.implementation(run.record, run.facts) for run in runs]
+    return {name: value for name, value in said[0].items() if all(name in each for each in said)}
+
+
+def software_of(runs: tuple[Run, ...]) -> dict[str, str]:
+    """The description's texts on software, of all runs: tuned ones may be of several backends."""
+    systems = [read_json(run.path / "system.json") for run in runs]
+    found = {}
+    for name in ("framework", "other_software_stack"):
+        if said := dict.fromkeys(text for system in systems if (text := system.get(name))):
+            found[name] = "; ".join(said)
+    return found
+
+
+def _refuse_contradiction(runs: tuple[Run, ...], answers: Mapping[str, Any]) -> None:
+    """An answer is for the runs whose records say nothing; one that no run is of is refused."""
+    said = [assemble.implementation(run.record, run.facts) for run in runs]
+    for name, value in answers.items():
+        if all(each.get(name, value) != value for each in said):
+            raise ConfigError(
+                f"{value!r} is not what the record of {runs[0].path.name} says: {said[0][name]!r}",
+                where=f"[implementation] {name}",
+                hint="leave it out: it is written for each run from its record",
+            )
 
 
 def complete(plan: Plan, answers: Mapping[str, Mapping[str, Any]]) -> Plan:
@@ -260,7 +289,8 @@ def _write_tree(plan: Plan, root: Path) -> None:
     for model in sorted({run.model for run in plan.runs}):
         mine = [run for run in plan.runs if run.model == model]
         commands = [assemble.command(run.record) for run in mine]
-        text = assemble.code_readme(model, commands, mine[0].record.software)
+        software = {name: version for run in mine for name, version in run.record.software.items()}
+        text = assemble.code_readme(model, commands, software)
         _text(top / "code" / model / "README.md", text)
     _text(top / "README.md", assemble.top_readme(plan.submitter, plan.why_not))
     _write_manifest(plan, top, where, full_logs)
@@ -324,7 +354,7 @@ def _cut(plan: Plan, source: Path, target: Path) -> str:
 
 
 def _write_measurements(plan: Plan, run: Run, folder: Path, scenario: Scenario) -> None:
-    said = assemble.implementation(run.record, run.facts) | plan.implementation
+    said = plan.implementation | assemble.implementation(run.record, run.facts)
     name = f"{plan.system}_{run.record.spec.backend}_{scenario.value}.json"
     _text(folder / name, json.dumps(said, indent=4) + "\n")
     _text(folder / "mlperf.conf", assemble.mlperf_conf(plan.book))
@@ -340,17 +370,35 @@ def _write_compliance(plan: Plan, run: Run, top: Path, place: str) -> dict[str, 
     log = "accuracy/mlperf_log_accuracy.json"
     for test in benchmark.compliance:
         source, target = run.path / "compliance" / test, top / "compliance" / place / test
-        if not source.is_dir():
+        if wrong := _audit_amiss(run, test):
             if plan.division is not Division.OPEN:
                 hint = f"coldmark compliance {run.path.name}"
-                raise ConfigError(f"{test} was not run", where=str(run.path), hint=hint)
-            continue
+                raise ConfigError(f"{test} {wrong}", where=str(run.path), hint=hint)
+            if wrong != FAILED:
+                continue
         names = sorted(p.relative_to(source).as_posix() for p in source.rglob("*") if p.is_file())
         kept = [n for n in names if _of_tree(n)]
         _copy(source, target, tuple(n for n in kept if n != log))
         if log in kept:
             found[f"compliance/{place}/{test}/{log}"] = _cut(plan, source / log, target / log)
     return found
+
+
+FAILED = "did not pass"
+
+
+def _audit_amiss(run: Run, test: str) -> str:
+    """Why an audit test of a run is none that a closed tree may have; empty where it is one."""
+    source = run.path / "compliance" / test
+    if not source.is_dir():
+        return "was not run"
+    logs = source / "performance" / "run_1"
+    needed = [logs / "mlperf_log_detail.txt", logs / "mlperf_log_summary.txt"]
+    if not all(file.is_file() for file in needed) or not any(source.glob("verify_*.txt")):
+        return "was not run to its end"
+    record = read_compliance(run.path)
+    verdict = record.tests.get(test) if record else None
+    return FAILED if verdict and not verdict.passed else ""
 
 
 def _of_tree(name: str) -> bool:

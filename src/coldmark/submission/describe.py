@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -117,16 +117,22 @@ def explain(found: list[Question]) -> str:
 
 
 def template(
-    part: SubmissionBook, known: Mapping[str, Any], implementation: Mapping[str, Any], *, power: bool
+    part: SubmissionBook, known: Mapping[str, Any], of_records: Collection[str], *, power: bool
 ) -> str:
-    """A file for --system-file: what is known filled in, what is not to be filled in, all explained."""
+    """A file for --system-file: what is known filled in, what is not to be filled in, all explained.
+
+    `of_records` are fields of an implementation that each run's own record says.
+    """
     lines = ["# For: coldmark submission build --system-file THIS_FILE", "", "[system]"]
     for name, field in asked_system(part, power=power).items():
         if name not in SET_BY_BUILD:
             lines += _line(name, field, known)
     lines += ["", "[implementation]"]
     for name, field in known_implementation(part).items():
-        lines += _line(name, field, implementation)
+        if name in of_records:
+            lines += [f"# {field.about}", f"# {name} is written for each run from its record"]
+        else:
+            lines += _line(name, field, {})
     return "\n".join(lines) + "\n"
 
 

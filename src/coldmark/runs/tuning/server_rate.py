@@ -152,7 +152,7 @@ class Trials:
             measure_service=measure_service,
         )
         try:
-            run_child(self._plan, job, folder, on_tick=None, path=folder)
+            run_child(self._plan, job, folder, on_tick=None)
         except Interrupted:
             raise
         except ColdmarkError as error:
